@@ -1,0 +1,1 @@
+"""HTTP over the query engine. Translates requests and errors; holds no SQL."""

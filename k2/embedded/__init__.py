@@ -1,0 +1,1 @@
+"""A whole platform without Docker: librdkafka's mock cluster, packaged schemas, a SQLite catalog, local files."""

@@ -1,0 +1,104 @@
+"""The one error tree of the platform, and the exit code of each branch.
+
+    K2Error                          exit 1
+    |- UsageError                    exit 64   an option, a file or a value the user gave cannot be used
+    |  |- CaptureError                         a capture cannot be read (empty, truncated, not a capture)
+    |- RecordError                   exit 65   a record cannot be represented exactly
+    |  |- SchemaError                          a schema is unknown or cannot be decoded into our columns
+    |- UnavailableError              exit 69   a dependency does not answer (broker, registry, catalog, port)
+    |  |- AddressInUseError
+    |  |- PoolExhaustedError                   no query connection became free in time
+    |- QueryTimeoutError             exit 70   a query was stopped at its time limit
+    |- DeliveryError                 exit 74   the broker did not acknowledge
+    |- RetriesExhaustedError         exit 75   try again later: nothing was committed
+    |- ProgressError                 exit 76   the log and the table disagree; a person must decide
+    |  |- ForeignClusterError
+    |  |- OffsetOutsideLogError
+    |  |- PartitionCountChangedError
+    |- StaleWriterError              exit 77   another writer committed this range first; nothing was written
+
+Exit codes follow sysexits.h where it has one. A third party's exception is wrapped at the one package that talks to
+that third party and never travels further.
+"""
+
+
+class K2Error(Exception):
+    """Base of every error the platform raises on purpose. The message is one line: what, where, remedy."""
+
+    exit_code = 1
+
+
+class UsageError(K2Error):
+    """Something the user gave cannot be used."""
+
+    exit_code = 64
+
+
+class CaptureError(UsageError):
+    """A capture file cannot be read; the message names the file and the line."""
+
+
+class RecordError(K2Error):
+    """A record cannot be represented exactly in its schema."""
+
+    exit_code = 65
+
+
+class SchemaError(RecordError):
+    """A schema id is unknown, or a schema cannot be decoded into our columns."""
+
+
+class UnavailableError(K2Error):
+    """A dependency does not answer."""
+
+    exit_code = 69
+
+
+class AddressInUseError(UnavailableError):
+    """The address to listen on is taken."""
+
+
+class PoolExhaustedError(UnavailableError, TimeoutError):
+    """No query connection became free in time."""
+
+
+class QueryTimeoutError(K2Error):
+    """A query was interrupted at its time limit."""
+
+    exit_code = 70
+
+
+class DeliveryError(K2Error):
+    """The broker did not acknowledge a message in time, or refused it."""
+
+    exit_code = 74
+
+
+class RetriesExhaustedError(K2Error):
+    """A transient failure outlasted every retry; nothing was committed, starting again is safe."""
+
+    exit_code = 75
+
+
+class ProgressError(K2Error):
+    """The log and the table disagree about progress in a way that must not be guessed away."""
+
+    exit_code = 76
+
+
+class ForeignClusterError(ProgressError):
+    """The table's progress belongs to another Kafka cluster."""
+
+
+class OffsetOutsideLogError(ProgressError):
+    """The offset the table asks for is not in the log any more, or not yet."""
+
+
+class PartitionCountChangedError(ProgressError):
+    """The topic has another number of partitions than the table's progress knows."""
+
+
+class StaleWriterError(K2Error):
+    """Another writer committed this range first; this writer's batch was discarded."""
+
+    exit_code = 77

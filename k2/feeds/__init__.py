@@ -1,0 +1,1 @@
+"""Where records come from: capture files and the synthetic exchange. Yields records, talks to no server."""

@@ -1,0 +1,136 @@
+"""Every metric of the platform, declared once: name, kind, labels, help. Recording with other labels is refused.
+
+The label for the kind of record is `data_type` (trades | quotes | reference_data) everywhere.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ROW_BUCKETS = (1, 10, 100, 1_000, 10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000)
+
+
+class MetricKind(Enum):
+    """The Prometheus type of a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One declared metric."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = LATENCY_BUCKETS_SECONDS
+
+
+_COUNTER, _GAUGE, _HISTOGRAM = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
+_TRANSACTION = ("exchange", "asset_class", "table")
+
+CATALOGUE: tuple[Metric, ...] = (
+    # producer
+    Metric("k2_producer_records_sent_total", _COUNTER, "Records the broker acknowledged.", ("data_type",)),
+    Metric("k2_producer_errors_total", _COUNTER, "Records the broker did not acknowledge.", ("data_type", "reason")),
+    Metric("k2_producer_retries_exhausted_total", _COUNTER, "Records given up after every retry.", ("data_type",)),
+    # consumer
+    Metric("k2_messages_received_total", _COUNTER, "Messages polled.", ("data_type",)),
+    Metric("k2_messages_rejected_total", _COUNTER, "Messages sent to dead letters.", ("data_type", "stage", "reason")),
+    Metric("k2_sequence_events_total", _COUNTER, "Sequence verdicts.", ("data_type", "event")),
+    Metric("k2_sequence_gaps_total", _COUNTER, "Gaps opened in an exchange's sequence.", ("data_type", "exchange")),
+    Metric("k2_duplicates_detected_total", _COUNTER, "Records recognised and not written again.", ("data_type",)),
+    Metric("k2_consumer_lag_messages", _GAUGE, "Messages in the log not yet in the table.", ("data_type", "partition")),
+    Metric("k2_consumer_lag_seconds", _GAUGE, "Age of the newest record in the table.", ("data_type",)),
+    Metric("k2_consumer_batch_rows", _HISTOGRAM, "Messages in a batch.", ("data_type",), ROW_BUCKETS),
+    Metric("k2_consumer_step_seconds", _HISTOGRAM, "Duration of each protocol step.", ("data_type", "step")),
+    Metric("k2_consumer_commits_total", _COUNTER, "Batches by outcome.", ("data_type", "outcome")),
+    Metric("k2_consumer_rebalances_total", _COUNTER, "Assignments and losses.", ("data_type", "kind")),
+    # storage
+    Metric("k2_iceberg_write_errors_total", _COUNTER, "Failed writes or commits.", ("table", "error")),
+    Metric("iceberg_transactions_total", _COUNTER, "Iceberg transactions.", ("status", *_TRANSACTION)),
+    Metric("iceberg_transaction_rows", _HISTOGRAM, "Rows of a transaction.", _TRANSACTION, ROW_BUCKETS),
+    Metric("k2_iceberg_transaction_seconds", _HISTOGRAM, "Duration of a transaction.", ("table",)),
+    # query engine and its pool
+    Metric("k2_query_seconds", _HISTOGRAM, "Query duration in the engine.", ("query",)),
+    Metric("k2_query_timeouts_total", _COUNTER, "Queries interrupted at the limit.", ("query",)),
+    Metric("k2_connection_pool_size", _GAUGE, "Connections the pool may open."),
+    Metric("k2_connection_pool_active_connections", _GAUGE, "Connections in use."),
+    Metric("k2_connection_pool_available_connections", _GAUGE, "Connections that can be acquired at once."),
+    Metric("k2_connection_pool_wait_time_seconds", _HISTOGRAM, "Wait for a connection."),
+    Metric("k2_connection_pool_acquisition_timeouts_total", _COUNTER, "Waits that ended without a connection."),
+    Metric("k2_connection_pool_creation_errors_total", _COUNTER, "Connections that could not be opened."),
+    # API
+    Metric("k2_http_requests_total", _COUNTER, "HTTP requests.", ("method", "endpoint", "status")),
+    Metric("k2_http_request_duration_seconds", _HISTOGRAM, "HTTP latency.", ("method", "endpoint")),
+    Metric("http_request_size_limit_exceeded_total", _COUNTER, "Bodies over the limit.", ("method", "endpoint")),
+    Metric("http_request_size_limit_errors_total", _COUNTER, "Unusable Content-Length headers.", ("reason",)),
+)
+
+
+class Metrics:
+    """A registry holding exactly the declared metrics.
+
+    Raises:
+        KeyError: a metric that is not declared.
+        ValueError: labels other than the declared ones, or an operation the metric's kind does not have.
+    """
+
+    def __init__(self, catalogue: Iterable[Metric] = CATALOGUE) -> None:
+        self.registry = CollectorRegistry()
+        self._declared: dict[str, Metric] = {}
+        self._collectors: dict[str, Counter | Gauge | Histogram] = {}
+        for metric in catalogue:
+            self._declared[metric.name] = metric
+            self._collectors[metric.name] = self._create(metric)
+
+    def increment(self, name: str, labels: Mapping[str, str] | None = None, value: float = 1) -> None:
+        """Add to a counter."""
+        collector = self._labelled(name, labels)
+        if not isinstance(collector, Counter):
+            raise ValueError(f"{name} is a {self._declared[name].kind.value}, not a counter")
+        collector.inc(value)
+
+    def set(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
+        """Set a gauge."""
+        collector = self._labelled(name, labels)
+        if not isinstance(collector, Gauge):
+            raise ValueError(f"{name} is a {self._declared[name].kind.value}, not a gauge")
+        collector.set(value)
+
+    def observe(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
+        """Add an observation to a histogram."""
+        collector = self._labelled(name, labels)
+        if not isinstance(collector, Histogram):
+            raise ValueError(f"{name} is a {self._declared[name].kind.value}, not a histogram")
+        collector.observe(value)
+
+    def value(self, name: str, labels: Mapping[str, str] | None = None) -> float:
+        """Current value of a counter or gauge, 0 if never recorded."""
+        return self.registry.get_sample_value(name, dict(labels or {})) or 0.0
+
+    def exposition(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _create(self, metric: Metric) -> Counter | Gauge | Histogram:
+        if metric.kind is MetricKind.HISTOGRAM:
+            return Histogram(
+                metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets
+            )
+        factory = Counter if metric.kind is MetricKind.COUNTER else Gauge
+        return factory(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _labelled(self, name: str, labels: Mapping[str, str] | None) -> Counter | Gauge | Histogram:
+        metric = self._declared[name]
+        given = dict(labels or {})
+        if set(given) != set(metric.labels):
+            raise ValueError(f"{name} takes the labels {sorted(metric.labels)}, not {sorted(given)}")
+        collector = self._collectors[name]
+        return collector.labels(**given) if given else collector
