@@ -3,15 +3,22 @@
 Each comes from an environment variable: K2_API__PORT=8080 sets `api.port`, K2_KAFKA__BOOTSTRAP_SERVERS the brokers.
 """
 
+import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+
+from k2.errors import UsageError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 PACKAGED_REGISTRY = "packaged"
+SETTINGS_FILE = "settings.json"
+_OTHER_VARIABLES = {"K2_DATA_DIR", "K2_CAPTURES", "K2_ENGINE"}
+"""Read by the command line and the tests, not settings."""
 
 
 class _Section(BaseModel):
@@ -92,7 +99,7 @@ class ApiSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """All sections. Unknown names are refused, so that a misspelt variable is an error and not a default."""
+    """All sections."""
 
     model_config = SettingsConfigDict(env_prefix="K2_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
@@ -104,3 +111,67 @@ class Settings(BaseSettings):
     query: QuerySettings = QuerySettings()
     api: ApiSettings = ApiSettings()
     log_level: str = "INFO"
+
+
+def load_settings(data_directory: Path) -> Settings:
+    """Settings for this process: environment first, then the data directory's settings.json, then the defaults.
+
+    A running embedded platform leaves its addresses in settings.json, so that other commands find it.
+
+    Raises:
+        UsageError: a variable or entry is unknown or has an unusable value.
+    """
+    _refuse_unknown_variables()
+    values = _merged(_data_directory_values(data_directory), _file_values(data_directory / SETTINGS_FILE))
+    try:
+        return Settings(**_merged(values, EnvSettingsSource(Settings)()))
+    except (ValidationError, SettingsError) as error:
+        raise UsageError(_first_problem(error)) from error
+
+
+def _data_directory_values(directory: Path) -> dict[str, Any]:
+    return {
+        "storage": {
+            "catalog_uri": f"sqlite:///{directory.absolute()}/catalog.db",
+            "warehouse": str(directory.absolute() / "warehouse"),
+            "audit_log": str(directory.absolute() / "audit.jsonl"),
+        }
+    }
+
+
+def _file_values(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): remove it or mend it") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} must hold one JSON object: remove it or mend it")
+    return values
+
+
+def _merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    result = dict(low)
+    for name, value in high.items():
+        kept = result.get(name)
+        result[name] = _merged(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"K2_{name}".upper() for name in Settings.model_fields} | _OTHER_VARIABLES
+    for section, field in Settings.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            known |= {f"K2_{section}__{name}".upper() for name in type(field.default).model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith("K2_") and name.upper() not in known)
+    if unknown:
+        raise UsageError(f"environment variable {unknown[0]} is not a setting of K2; `k2 settings` lists them")
+
+
+def _first_problem(error: ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):
+        return f"settings cannot be read: {str(error).splitlines()[0]}"
+    problem = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    return f"setting {name} is {problem.get('input')!r}: {problem['msg'].lower()}"

@@ -1,0 +1,81 @@
+"""`python -m conformance`: run the clauses, judge stored histories again, or make the whole readiness card."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance import judge as judging
+from conformance.run import PROJECT_ROOT, RUNS, RunOptions, run_clauses
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="The verification harness. Exit codes: 0 pass, 1 the system failed, 2 unknown, 3 the harness broke, 64 usage.",
+)
+
+StackOption = Annotated[str, typer.Option(help="embedded; containers and external are not built yet.")]
+ProfileOption = Annotated[str, typer.Option(envvar="PROFILE", help="smoke.")]
+_KNOWN_STACKS, _KNOWN_PROFILES = ("embedded",), ("smoke",)
+_USAGE_EXIT_CODE = 64
+
+
+@app.command()
+def run(
+    stack: StackOption = "embedded",
+    profile: ProfileOption = "smoke",
+    only: Annotated[str | None, typer.Option(help="Only clauses whose name starts so, or that cite this id.")] = None,
+    into: Annotated[Path | None, typer.Option(help="Run directory to make; default reports/runs/<run id>.")] = None,
+    mutants: Annotated[bool, typer.Option(help="Also run the whole-system mutants.")] = True,
+) -> None:
+    """Run the clauses. Example: python -m conformance run --only CON-3"""
+    _refuse_unknown(stack, profile)
+    directory, status = run_clauses(RunOptions(stack, profile, only, into, mutants), sys.argv)
+    raise typer.Exit(_gate(directory, minimum=0) if only is None else min(status, 1))
+
+
+@app.command()
+def readiness(stack: StackOption = "embedded", profile: ProfileOption = "smoke") -> None:
+    """Run everything and write the readiness card. Fails only if something failed or is unknown, not for what is missing."""
+    _refuse_unknown(stack, profile)
+    directory, _ = run_clauses(RunOptions(stack, profile), sys.argv)
+    _reports("card", directory)
+    status = _gate(directory, minimum=0)
+    print(f"\ncard: {(RUNS / 'latest' / 'index.html').resolve().relative_to(PROJECT_ROOT)}")
+    raise typer.Exit(status)
+
+
+@app.command()
+def judge(paths: Annotated[list[Path], typer.Argument(help="Run directories or histories.")]) -> None:
+    """Judge stored histories again, without a stack. Example: python -m conformance judge reports/runs/latest"""
+    results = judging.judge_paths(paths)
+    if not results:
+        typer.echo("no history found", err=True)
+        raise typer.Exit(2)
+    for path, verdict in results:
+        typer.echo(f"{verdict.outcome.value:8} {path.name}: {verdict.reason}")
+    raise typer.Exit({"pass": 0, "fail": 1, "unknown": 2}[judging.worst_of(results).value])
+
+
+def _gate(directory: Path, minimum: int) -> int:
+    return _reports("gate", directory, "--min", str(minimum))
+
+
+def _reports(command: str, directory: Path, *arguments: str) -> int:
+    return subprocess.run(
+        [sys.executable, "-m", "reports", command, str(directory), *arguments], cwd=PROJECT_ROOT, check=False
+    ).returncode
+
+
+def _refuse_unknown(stack: str, profile: str) -> None:
+    for what, value, known in (("--stack", stack, _KNOWN_STACKS), ("--profile", profile, _KNOWN_PROFILES)):
+        if value not in known:
+            typer.echo(f"{what} {value!r} is not built yet: choose {' or '.join(known)}", err=True)
+            raise typer.Exit(_USAGE_EXIT_CODE)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,120 @@
+"""What a clause declares, and how its run becomes a history, a verdict and a line of evidence."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import allure
+import pytest
+
+from conformance.checkers.verdict import Outcome, Verdict
+from conformance.history import Header, HistoryWriter, history_sha256
+from conformance.judge import judge
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseMarker:
+    """The arguments of `@pytest.mark.clause`.
+
+    Attributes:
+        name: stable name; a parametrised case is added as "name/case".
+        claims: ids of conformance/requirements.toml it speaks for.
+        checker: which checker judges its history.
+        title: one sentence for people.
+        minimum_samples: fewer are unknown.
+        remedy: where to look when it fails.
+    """
+
+    name: str
+    claims: tuple[str, ...]
+    checker: str
+    title: str
+    minimum_samples: int = 1
+    remedy: str = ""
+
+    @classmethod
+    def of(cls, item: pytest.Item) -> Self | None:
+        """The marker of a test, if it has one."""
+        mark = item.get_closest_marker("clause")
+        return cls(**mark.kwargs) if mark is not None else None
+
+    def case_name(self, item: pytest.Item) -> str:
+        """The clause's name with the case of a parametrised test."""
+        callspec = getattr(item, "callspec", None)
+        return f"{self.name}/{callspec.id}" if callspec is not None else self.name
+
+    def matches(self, item: pytest.Item, only: str) -> bool:
+        """Whether a name prefix, a claim or a requirement id selects this clause."""
+        ids = {*self.claims, *(re.sub(r"[a-z]+$", "", claim) for claim in self.claims)}
+        return self.case_name(item).startswith(only) or only in ids
+
+    def verdict_line(self, item: pytest.Item, verdict: Mapping[str, Any]) -> dict[str, Any]:
+        """A line of verdicts.jsonl without history."""
+        passed = verdict["verdict"] == Outcome.PASS
+        return {
+            "clause": self.case_name(item),
+            "title": self.title,
+            "claims": list(self.claims),
+            "remedy": "" if passed else self.remedy,
+            "minimum_samples": self.minimum_samples,
+            "stack": item.config.getoption("--k2-stack"),
+            "seconds": 0.0,
+            "checker": self.checker,
+            "history": None,
+            "history_sha256": None,
+            "retries": 0,
+            **verdict,
+        }
+
+
+class ClauseRun:
+    """One clause being run."""
+
+    def __init__(self, marker: ClauseMarker, item: pytest.Item, run_directory: Path, verdict_property: str) -> None:
+        self._marker = marker
+        self._item = item
+        self._run_directory = run_directory
+        self._verdict_property = verdict_property
+        self._started = time.monotonic()
+        self.name = marker.case_name(item)
+        self.history_path = run_directory / "histories" / self.name.replace("/", "-")
+
+    def history(self, seed: int = 0, **parameters: Any) -> HistoryWriter:
+        """Open the history; `parameters` tell the checker of the plan."""
+        header = Header(
+            clause=self.name,
+            claims=self._marker.claims,
+            checker=self._marker.checker,
+            seed=seed,
+            stack=self._item.config.getoption("--k2-stack"),
+            started_wall_ns=time.time_ns(),
+            parameters={"minimum_samples": self._marker.minimum_samples, **parameters},
+        )
+        return HistoryWriter(self.history_path, header)
+
+    def judge(self) -> Verdict:
+        """Judge the finished history, keep the verdict as evidence, and fail the test unless it passed."""
+        verdict = judge(self.history_path)
+        line = self._marker.verdict_line(self._item, verdict.as_json())
+        line |= {
+            "seconds": round(time.monotonic() - self._started, 2),
+            "history": str(self.history_path.relative_to(self._run_directory)),
+            "history_sha256": history_sha256(self.history_path),
+        }
+        self._item.user_properties.append((self._verdict_property, line))
+        allure.attach.file(self.history_path / "history.jsonl", "history", allure.attachment_type.TEXT)
+        if verdict.outcome is not Outcome.PASS:
+            findings = "\n".join(f"  {f.kind}: {f.detail} x{f.count} {f.example}" for f in verdict.findings)
+            pytest.fail(f"{verdict.outcome.value}: {verdict.reason}\n{findings}", pytrace=False)
+        return verdict
+
+
+def allure_labels(marker: ClauseMarker) -> None:
+    """Label the running test for Allure."""
+    allure.dynamic.title(marker.title)
+    for claim in marker.claims:
+        allure.dynamic.tag(claim)
+        allure.dynamic.feature(re.sub(r"[a-z]+$", "", claim))

@@ -1,0 +1,114 @@
+"""Pytest's part: gives each clause a history to write, and turns its verdict into evidence and a line of progress."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from conformance.clause import ClauseMarker, ClauseRun, allure_labels
+from conformance.stacks.embedded import EmbeddedStack
+
+VERDICT_PROPERTY = "k2_verdict"
+HARNESS_ERROR = "harness error: "
+_SYMBOLS = {"pass": "pass   ", "fail": "FAIL   ", "unknown": "unknown"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options the runner passes."""
+    parser.addoption("--k2-run-dir", type=Path, default=None, help="run directory that takes histories and verdicts")
+    parser.addoption("--k2-stack", default="embedded", help="stack to run on")
+    parser.addoption("--k2-only", default=None, help="only clauses whose name starts so, or that cite this id")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker and, where a run directory is given, collect evidence into it."""
+    config.addinivalue_line(
+        "markers", "clause(name, claims, checker, title, minimum_samples, remedy): what a test decides"
+    )
+    run_directory = config.getoption("--k2-run-dir")
+    if run_directory is not None:
+        config.pluginmanager.register(EvidenceCollector(run_directory), "k2-evidence")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what `--k2-only` names."""
+    only = config.getoption("--k2-only")
+    if only is None:
+        return
+    kept = [item for item in items if (marker := ClauseMarker.of(item)) and marker.matches(item, only)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    """A test that ended without a verdict broke in the harness: that is unknown, never a pass."""
+    marker = ClauseMarker.of(item)
+    if call.excinfo is not None and marker is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+        if not any(name == VERDICT_PROPERTY for name, _ in item.user_properties):
+            error = f"{call.excinfo.typename}: {str(call.excinfo.value).splitlines()[0] if str(call.excinfo.value) else ''}"
+            line = marker.verdict_line(
+                item, {"verdict": "unknown", "reason": HARNESS_ERROR + error[:300], "samples": 0, "findings": []}
+            )
+            item.user_properties.append((VERDICT_PROPERTY, line))
+    yield
+
+
+class EvidenceCollector:
+    """Writes verdicts.jsonl and says, clause by clause, what came out and after how long."""
+
+    def __init__(self, run_directory: Path) -> None:
+        self._path = run_directory / "verdicts.jsonl"
+        self._total = 0
+        self._done = 0
+        self._started = time.monotonic()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Now the number of clauses is known."""
+        self._total = len(session.items)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Say what is running, so that a long clause is not taken for a hang."""
+        self._done += 1
+        name = nodeid.split("::")[-1].removeprefix("test_").replace("_", " ")
+        print(f"[{self._done:2d}/{self._total}] {time.monotonic() - self._started:5.0f} s  {name} ...", flush=True)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the verdict of a finished clause."""
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            for name, line in report.user_properties:
+                if name == VERDICT_PROPERTY:
+                    self._take(line)
+            if report.skipped:
+                print(f"        not exercised: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
+
+    def _take(self, line: dict[str, Any]) -> None:
+        with self._path.open("ab") as file:
+            file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        print(f"        {_SYMBOLS[line['verdict']]} {line['clause']}: {line['reason']}", flush=True)
+        for finding in line["findings"][:5]:
+            print(f"            {finding['kind']}: {finding['detail']}", flush=True)
+
+
+@pytest.fixture
+def clause(request: pytest.FixtureRequest, tmp_path: Path) -> ClauseRun:
+    """The running clause: where its history goes, and how it is judged."""
+    marker = ClauseMarker.of(request.node)
+    assert marker is not None, "a test that uses `clause` needs the clause marker"
+    run_directory = request.config.getoption("--k2-run-dir") or tmp_path / "run"
+    allure_labels(marker)
+    return ClauseRun(marker, request.node, run_directory, VERDICT_PROPERTY)
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedStack]:
+    """A stack of its own for one clause, started; its logs stay with the run where it failed."""
+    with EmbeddedStack(tmp_path) as running:
+        yield running
+    run_directory = request.config.getoption("--k2-run-dir")
+    if run_directory is not None:
+        shutil.copytree(tmp_path / "logs", run_directory / "logs" / request.node.name, dirs_exist_ok=True)

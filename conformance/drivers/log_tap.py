@@ -1,0 +1,124 @@
+"""Reads every message of some topics as it arrives, on its own thread: an embedded broker forgets, so it must be now."""
+
+import io
+import struct
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import fastavro
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+ANSWER_TIMEOUT_SECONDS = 10
+_FRAME = struct.Struct(">bI")
+
+
+class EvictedError(RuntimeError):
+    """The broker forgot messages before the tap read them: an error of the harness, not of the system."""
+
+
+@dataclass(frozen=True, slots=True)
+class TappedMessage:
+    """One message as it lies in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class LogTap:
+    """Collects messages from the beginning of each partition; a context manager."""
+
+    def __init__(self, bootstrap_servers: str, topics: Sequence[str]) -> None:
+        self._client = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": "harness-tap",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "fetch.queue.backoff.ms": 5,
+                "log_level": 2,
+            }
+        )
+        self._topics = topics
+        self._messages: list[TappedMessage] = []
+        self._error: Exception | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="log-tap", daemon=True)
+
+    def __enter__(self) -> Self:
+        places = [
+            TopicPartition(name, partition, OFFSET_BEGINNING)
+            for name in self._topics
+            for partition in self._client.list_topics(name, timeout=ANSWER_TIMEOUT_SECONDS).topics[name].partitions
+        ]
+        self._client.assign(places)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._client.close()
+
+    def wait_for(self, count: int, timeout_seconds: float) -> list[TappedMessage]:
+        """Everything read, once at least `count` messages were.
+
+        Raises:
+            EvictedError: the broker forgot some.
+            TimeoutError: fewer came in time.
+        """
+        give_up_at = time.monotonic() + timeout_seconds
+        while len(self._messages) < count:
+            if self._error is not None:
+                raise self._error
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"the tap read {len(self._messages)} of {count} messages")
+            time.sleep(0.02)
+        return list(self._messages)
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            for message in self._client.consume(2_000, 0.1):
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                        self._error = EvictedError(error.str())
+                        return
+                    continue
+                self._messages.append(
+                    TappedMessage(
+                        message.topic(),
+                        message.partition(),
+                        message.offset(),
+                        message.key(),
+                        message.value(),
+                        tuple(message.headers() or ()),
+                    )
+                )
+
+
+def decode_independently(message: TappedMessage, schemas: Mapping[int, Any]) -> tuple[int | None, dict[str, Any] | None]:
+    """Schema id and record of a message by fastavro; None where it is not one whole record of a known schema."""
+    value = message.value or b""
+    if len(value) < _FRAME.size:
+        return None, None
+    magic, schema_id = _FRAME.unpack_from(value)
+    if magic != 0 or schema_id not in schemas:
+        return None, None
+    body = io.BytesIO(value[_FRAME.size :])
+    try:
+        record = fastavro.schemaless_reader(body, schemas[schema_id], None)
+    except Exception:  # whatever fastavro raises on garbage means the same: not a record
+        return schema_id, None
+    if body.read(1) or not isinstance(record, dict):
+        return schema_id, None
+    return schema_id, record

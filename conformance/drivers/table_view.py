@@ -1,0 +1,120 @@
+"""Reads a table as any Iceberg client would, with PyIceberg and pyarrow, and says which snapshot brought each row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import ManifestEntryStatus
+from pyiceberg.table import Table
+
+_PROGRESS_PROPERTY = "k2.progress"
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A table as of now.
+
+    Attributes:
+        rows: every row, with `snapshot_id` of the snapshot that added it.
+        snapshots: snapshot_id, parent_id, committed_wall_ns, progress (list of topic, partition, next_offset), oldest
+            first; and what the summary says was added.
+    """
+
+    rows: pa.Table
+    snapshots: pa.Table
+
+
+def view_table(catalog_uri: str, warehouse: str, name: str) -> TableView:
+    """Read all of a table."""
+    table = _open(catalog_uri, warehouse, name)
+    return TableView(_rows(table), _snapshots(table))
+
+
+def next_offsets(catalog_uri: str, warehouse: str, name: str) -> dict[tuple[str, int], int]:
+    """How far the table says each (topic, partition) was taken in."""
+    snapshot = _open(catalog_uri, warehouse, name).metadata.current_snapshot()
+    if snapshot is None or snapshot.summary is None:
+        return {}
+    entries = _progress(snapshot.summary.additional_properties)
+    return {(entry["topic"], entry["partition"]): entry["next_offset"] for entry in entries}
+
+
+def _open(catalog_uri: str, warehouse: str, name: str) -> Table:
+    catalog = SqlCatalog("k2", uri=f"{catalog_uri}?timeout=30", warehouse=warehouse)
+    try:
+        return catalog.load_table(name)
+    finally:
+        catalog.engine.dispose()
+
+
+def _rows(table: Table) -> pa.Table:
+    parts = [
+        _plain(pq.read_table(path)).append_column("snapshot_id", pa.array([snapshot_id] * rows, pa.int64()))
+        for path, snapshot_id, rows in _added_files(table)
+    ]
+    if parts:
+        return pa.concat_tables(parts)
+    return pa.concat_tables([table.scan().to_arrow()]).append_column("snapshot_id", pa.array([], pa.int64()))
+
+
+def _added_files(table: Table) -> Iterator[tuple[str, int, int]]:
+    snapshot = table.metadata.current_snapshot()
+    if snapshot is None:
+        return
+    for manifest in snapshot.manifests(table.io):
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+            if entry.status != ManifestEntryStatus.DELETED:
+                path = unquote(urlparse(entry.data_file.file_path).path)
+                yield path, int(entry.snapshot_id or 0), int(entry.data_file.record_count)
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Field metadata dropped and dictionaries decoded, so that parts of several files fit together."""
+    columns = [
+        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        for column in rows.columns
+    ]
+    return pa.table(dict(zip(rows.column_names, columns, strict=True)))
+
+
+def _snapshots(table: Table) -> pa.Table:
+    rows = [
+        {
+            "snapshot_id": snapshot.snapshot_id,
+            "parent_id": snapshot.parent_snapshot_id,
+            "sequence_number": snapshot.sequence_number,
+            "committed_wall_ns": snapshot.timestamp_ms * 1_000_000,
+            "progress": _progress(snapshot.summary.additional_properties if snapshot.summary else {}),
+            "added_records": int((snapshot.summary or {}).get("added-records") or 0) if snapshot.summary else 0,
+        }
+        for snapshot in table.metadata.snapshots
+    ]
+    progress = pa.list_(pa.struct([("topic", pa.string()), ("partition", pa.int32()), ("next_offset", pa.int64())]))
+    schema = pa.schema(
+        [
+            ("snapshot_id", pa.int64()),
+            ("parent_id", pa.int64()),
+            ("sequence_number", pa.int64()),
+            ("committed_wall_ns", pa.int64()),
+            ("progress", progress),
+            ("added_records", pa.int64()),
+        ]
+    )
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _progress(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    text = properties.get(_PROGRESS_PROPERTY)
+    if text is None:
+        return []
+    return [
+        {"topic": topic, "partition": int(partition), "next_offset": entry[0]}
+        for topics in orjson.loads(text)["clusters"].values()
+        for topic, partitions in topics.items()
+        for partition, entry in partitions.items()
+    ]

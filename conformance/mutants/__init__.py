@@ -1,0 +1,100 @@
+"""Whole-system mutants: patches that break a promise on purpose, each of which a named clause must notice.
+
+Verified: that the clause fails when the promise is broken. Not verified: that it fails for every way of breaking it.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_COPIED = ("k2", "conformance", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A patch and the clause that must fail on it."""
+
+    name: str
+    clause: str
+    breaks: str
+
+
+@dataclass(frozen=True, slots=True)
+class MutantResult:
+    """What became of a mutant: killed, survived or unknown (the patch no longer applies, or the clause did not finish)."""
+
+    mutant: str
+    clause: str
+    verdict: str
+    reason: str
+
+
+def listed(project_root: Path) -> list[Mutant]:
+    """All mutants, from mutants.toml."""
+    document = tomllib.loads((project_root / "conformance/mutants/mutants.toml").read_text())
+    return [Mutant(**entry) for entry in document["mutant"]]
+
+
+def run_mutants(project_root: Path, results: Path) -> None:
+    """Run every mutant's clause against it and write one line each."""
+    with results.open("w") as file:
+        for mutant in listed(project_root):
+            print(f"mutant {mutant.name}: {mutant.clause} must fail ...", flush=True)
+            result = run_mutant(project_root, mutant)
+            print(f"        {result.verdict}: {result.reason}", flush=True)
+            file.write(json.dumps(asdict(result)) + "\n")
+
+
+def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
+    """Apply the patch to a copy of the project and run the clause there."""
+    with tempfile.TemporaryDirectory(prefix="k2-mutant-") as directory:
+        copy = Path(directory)
+        for name in _COPIED:
+            source = project_root / name
+            if source.is_dir():
+                # With the compiled kernels, which are found by their source's path and time.
+                shutil.copytree(source, copy / name)
+            else:
+                shutil.copy2(source, copy / name)
+        patch = project_root / "conformance/mutants" / f"{mutant.name}.patch"
+        applied = subprocess.run(
+            ["git", "apply", "--whitespace=nowarn", str(patch)], cwd=copy, capture_output=True, text=True, check=False
+        )
+        if applied.returncode:
+            return MutantResult(mutant.name, mutant.clause, "unknown", f"the patch does not apply: {applied.stderr.strip()[:200]}")
+        return _judge(mutant, _verdicts(copy, mutant.clause))
+
+
+def _verdicts(copy: Path, clause: str) -> list[dict[str, str]]:
+    run_directory = copy / "run"
+    run_directory.mkdir()
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "conformance/clauses", "-q", "-p", "no:cacheprovider"),
+            *(f"--k2-run-dir={run_directory}", f"--k2-only={clause}"),
+        ],
+        cwd=copy,
+        capture_output=True,
+        check=False,
+    )
+    path = run_directory / "verdicts.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _judge(mutant: Mutant, lines: Iterable[dict[str, str]]) -> MutantResult:
+    verdicts = {line["clause"]: line for line in lines}
+    failed = [line for line in verdicts.values() if line["verdict"] == "fail"]
+    if failed:
+        return MutantResult(mutant.name, mutant.clause, "killed", f"{failed[0]['clause']}: {failed[0]['reason']}")
+    if not verdicts:
+        return MutantResult(mutant.name, mutant.clause, "unknown", "no clause ran")
+    if all(line["verdict"] == "pass" for line in verdicts.values()):
+        return MutantResult(mutant.name, mutant.clause, "survived", f"{mutant.clause} passed although {mutant.breaks}")
+    unknown = next(line for line in verdicts.values() if line["verdict"] == "unknown")
+    return MutantResult(mutant.name, mutant.clause, "unknown", unknown["reason"])

@@ -1,0 +1,116 @@
+"""One run of the clauses: a run directory, pytest in it, the checkers' kill rates, the mutants, and what machine it was."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conformance import planted
+from conformance.mutants import run_mutants
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+RUNS = Path("reports/runs")
+_SHOWN_VERSIONS = ("confluent-kafka", "duckdb", "fastapi", "granian", "numba", "pyarrow", "pyiceberg", "pytest")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What to run and where to keep it."""
+
+    stack: str = "embedded"
+    profile: str = "smoke"
+    only: str | None = None
+    into: Path | None = None
+    mutants: bool = True
+
+
+def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]:
+    """Run the clauses and collect the evidence.
+
+    Returns:
+        the run directory and pytest's exit status; `latest` beside it points to the directory.
+    """
+    started_ns = time.time_ns()
+    run_id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
+    directory = options.into or RUNS / run_id
+    directory.mkdir(parents=True, exist_ok=False)
+    document = _description(options, run_id, started_ns, command)
+    _write(directory, document)
+    print(f"run {run_id}: clauses on the {options.stack} stack, evidence in {directory}", flush=True)
+    status = _pytest(options, directory)
+    print("checking the checkers against planted defects ...", flush=True)
+    planted.write_checkers(directory / "checkers.jsonl")
+    if options.mutants and options.only is None:
+        run_mutants(PROJECT_ROOT, directory / "mutants.jsonl")
+    _write(directory, {**document, "ended_at": _utc(time.time_ns()), "exit_status": status})
+    if options.into is None:
+        _point_latest_at(directory)
+    return directory, status
+
+
+def _pytest(options: RunOptions, directory: Path) -> int:
+    arguments = [
+        *(sys.executable, "-m", "pytest", "conformance/clauses", "-p", "no:cacheprovider", "-q", "--no-header"),
+        "--no-summary",
+        *("--capture=fd", "--show-capture=no", "--tb=no", "-o", "console_output_style=classic"),
+        f"--k2-run-dir={directory.absolute()}",
+        f"--k2-stack={options.stack}",
+        f"--junitxml={directory / 'junit.xml'}",
+        f"--alluredir={directory / 'allure'}",
+        *([f"--k2-only={options.only}"] if options.only else []),
+    ]
+    environment = {**os.environ, "PROFILE": options.profile}
+    return subprocess.run(arguments, cwd=PROJECT_ROOT, env=environment, check=False).returncode
+
+
+def _description(options: RunOptions, run_id: str, started_ns: int, command: Sequence[str]) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "run_id": run_id,
+        "started_at": _utc(started_ns),
+        "ended_at": None,
+        "profile": options.profile,
+        "stack": options.stack,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain")),
+        "versions": {name: importlib.metadata.version(name) for name in _SHOWN_VERSIONS},
+        "host": {
+            "cores": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "load_average": list(os.getloadavg()),
+            "python": platform.python_version(),
+            "kernel": platform.release(),
+        },
+        "command": " ".join(command),
+        "exit_status": None,
+    }
+
+
+def _utc(wall_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall_ns / 1e9))
+
+
+def _git(*arguments: str) -> str:
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return answer.stdout.strip()
+
+
+def _write(directory: Path, document: dict[str, Any]) -> None:
+    (directory / "run.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _point_latest_at(directory: Path) -> None:
+    link = directory.parent / "latest"
+    link.unlink(missing_ok=True)
+    link.symlink_to(directory.name, target_is_directory=True)

@@ -1,0 +1,1 @@
+"""Stacks: what the clauses run against. One interface, whatever is underneath."""

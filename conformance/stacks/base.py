@@ -1,0 +1,50 @@
+"""The interface every stack has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from k2.embedded.processes import ChildProcess
+from k2.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class KillPlan:
+    """SIGKILL a consumer by its own hand, right after a step of the protocol.
+
+    Attributes:
+        after_step: name of the step, "WRITE".
+        at_batch: the batch in which, counted from 1; ASSIGN happens before the first.
+        evidence: file the process writes a line to just before it dies, so that the kill can be shown to have bitten.
+    """
+
+    after_step: str
+    at_batch: int
+    evidence: Path
+
+
+class Stack(Protocol):
+    """A running system under test."""
+
+    name: str
+    settings: Settings
+    """How to reach it."""
+
+    def start(self) -> None:
+        """Bring up what all processes need (broker, catalog, tables)."""
+
+    def start_consumer(self, data_type: str, kill: KillPlan | None = None) -> ChildProcess:
+        """Start a consumer process; with a plan it kills itself."""
+
+    def start_api(self, environment: Mapping[str, str] | None = None) -> str:
+        """Start an API process, with settings changed by environment variables, and return its address."""
+
+    def process(self, role: str) -> ChildProcess:
+        """The newest process of a role: "consumer-trades", "api"."""
+
+    def logs(self) -> Mapping[str, str]:
+        """Everything each process has logged."""
+
+    def stop(self) -> None:
+        """End all of it and leave nothing behind."""

@@ -1,0 +1,88 @@
+"""The embedded stack: broker, consumers and API as processes on loopback, files in one directory. No Docker."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from conformance.stacks.base import KillPlan
+from k2 import assembly
+from k2.embedded.platform import all_topics, prepare_directory, write_settings
+from k2.embedded.processes import ChildProcess
+from k2.settings import load_settings
+
+
+class EmbeddedStack:
+    """One embedded stack in a directory of its own; a context manager."""
+
+    name = "embedded"
+
+    def __init__(self, directory: Path, *, partitions: int = 4, batch_rows: int = 100_000) -> None:
+        self._directory = directory / "data"
+        self._log_directory = directory / "logs"
+        self._partitions = partitions
+        self._environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
+        self._children: dict[str, ChildProcess] = {}
+        self._started = 0
+
+    def start(self) -> None:
+        """Start the broker and create the tables."""
+        prepare_directory(self._directory, keep=False)
+        topics = [part for name in all_topics() for part in ("--topic", name)]
+        broker = self._spawn("broker", ["k2.embedded.broker", "--partitions", str(self._partitions), *topics])
+        bootstrap_servers = json.loads(broker.first_line())["bootstrap_servers"]
+        write_settings(self._directory, bootstrap_servers, api_port=0)
+        self.settings = load_settings(self._directory)
+        assembly.create_tables(self.settings)
+
+    def start_consumer(self, data_type: str, kill: KillPlan | None = None) -> ChildProcess:
+        """Start a consumer process; with a plan it kills itself."""
+        role = f"consumer-{data_type}"
+        if kill is None:
+            return self._spawn(
+                role, ["k2.cli", "--data-dir", str(self._directory), "consume", "--data-type", data_type]
+            )
+        return self._spawn(
+            role,
+            [
+                "conformance.stacks.consumer_launcher",
+                *("--data-dir", str(self._directory), "--data-type", data_type, "--kill-after", kill.after_step),
+                *("--at-batch", str(kill.at_batch), "--evidence", str(kill.evidence)),
+            ],
+        )
+
+    def start_api(self, environment: Mapping[str, str] | None = None) -> str:
+        """Start an API process on a free port and return its address."""
+        child = self._spawn("api", ["k2.cli", "--data-dir", str(self._directory), "api"], environment or {})
+        return str(json.loads(child.first_line())["url"])
+
+    def process(self, role: str) -> ChildProcess:
+        """The newest process of a role: "consumer-trades", "api"."""
+        return self._children[role]
+
+    def logs(self) -> Mapping[str, str]:
+        """Everything each process has logged, by file name."""
+        return {path.stem: path.read_text(errors="replace") for path in sorted(self._log_directory.glob("*.log"))}
+
+    def stop(self) -> None:
+        """End all processes, the broker last."""
+        for child in reversed(self._children.values()):
+            child.stop()
+        self._children = {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _spawn(self, role: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> ChildProcess:
+        self._started += 1
+        log = self._log_directory / f"{self._started:02d}-{role}.log"
+        child = ChildProcess(role, arguments, log, {**self._environment, **(environment or {})})
+        self._children[role] = child
+        return child

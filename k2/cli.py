@@ -1,0 +1,298 @@
+"""The `k2` command: one tool for running, feeding and asking the platform."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table as ScreenTable
+
+from k2 import __version__, assembly
+from k2.clock import SystemClock
+from k2.embedded.platform import EmbeddedPlatform
+from k2.errors import K2Error, UsageError
+from k2.feeds.binance import BinanceCapture
+from k2.feeds.capture_file import BadLine
+from k2.feeds.feed import FeedRecord
+from k2.feeds.pacing import at_rate
+from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
+from k2.ingestion.feed_runner import FeedResult
+from k2.observability.logs import configure_logs
+from k2.observability.metrics import Metrics
+from k2.settings import Settings, load_settings
+
+USAGE_EXIT_CODE = 64
+INTERRUPTED_EXIT_CODE = 130
+_EXIT_CODES = "Exit codes: 0 done, 64 usage, 65 data, 69 unavailable, 70 time limit, 74 not acknowledged, 75 try again, 76 progress, 77 stale."
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=f"Market data platform. {_EXIT_CODES}"
+)
+query_app = typer.Typer(no_args_is_help=True, help="Ask the tables.")
+app.add_typer(query_app, name="query")
+_log = structlog.get_logger("k2")
+_screen = Console(stderr=False, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
+DataType = Annotated[str, typer.Option("--data-type", help="trades or quotes.")]
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    data_directory: Annotated[
+        Path, typer.Option("--data-dir", envvar="K2_DATA_DIR", help="Where catalog, warehouse and addresses are.")
+    ] = Path("k2-data"),
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Read the settings once, for every command."""
+    if version:
+        typer.echo(f"k2 {__version__}")
+        raise typer.Exit
+    if context.resilient_parsing or "--help" in sys.argv:
+        return
+    settings = load_settings(data_directory)
+    configure_logs(settings.log_level)
+    context.obj = (settings, data_directory)
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of the API on 127.0.0.1; 0 picks a free one.")] = 8000,
+    rate: Annotated[float, typer.Option(help="Records a second of the synthetic exchange; 0 for none.")] = 200.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the tables of an earlier run.")] = False,
+) -> None:
+    """Run the whole platform here, without Docker, until Ctrl-C.
+
+    Example: k2 up --port 8080, and in another terminal: k2 query trades --symbol BTCUSDT
+    """
+    _, data_directory = _common(context)
+    started = time.monotonic()
+    with EmbeddedPlatform(data_directory, api_port=port, rate_per_second=rate, keep=keep) as platform:
+        typer.echo(f"K2 is up after {time.monotonic() - started:.1f} s, data in {data_directory}")
+        typer.echo(f"  API      {platform.api_url}/v1/trades?symbol=BTCUSDT")
+        typer.echo(f"  health   {platform.api_url}/health")
+        typer.echo(f"  broker   {platform.bootstrap_servers}")
+        typer.echo(f"  logs     {platform.log_directory}")
+        typer.echo("Try: k2 query trades --symbol BTCUSDT    Stop: Ctrl-C")
+        platform.wait_until(_stop_on_signals())
+        typer.echo("stopping")
+
+
+@app.command()
+def init(context: typer.Context) -> None:
+    """Create the catalog and the tables that are missing."""
+    settings, _ = _common(context)
+    assembly.create_tables(settings)
+
+
+@app.command()
+def consume(context: typer.Context, data_type: DataType = "trades") -> None:
+    """Take one data type from Kafka into its table until SIGTERM or Ctrl-C, finishing the batch in hand."""
+    settings, _ = _common(context)
+    chosen = settings.consumer.model_copy(update={"data_type": _known_data_type(data_type)})
+    consumer = assembly.build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: consumer.stop())
+    consumer.run()
+
+
+@app.command()
+def feed(
+    context: typer.Context,
+    capture: Annotated[
+        list[Path] | None, typer.Option("--capture", help="Binance capture; may be given again, read in order.")
+    ] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="The synthetic exchange instead of captures.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic exchange.")] = 1,
+    records: Annotated[int | None, typer.Option(help="Records of the synthetic exchange; none for no end.")] = None,
+    rate: Annotated[float, typer.Option(help="Records a second; 0 for as fast as the tables take them in.")] = 0.0,
+    window: Annotated[
+        int, typer.Option(help="How many messages a partition may be ahead of the tables; 0 for no limit.")
+    ] = 8000,
+    as_json: AsJson = False,
+) -> None:
+    """Send records to Kafka and wait until they are acknowledged.
+
+    Example: k2 feed --capture btcusdt_20240808.gz --capture btcusdt_20240809.gz
+    """
+    settings, _ = _common(context)
+    if bool(capture) == synthetic:
+        raise UsageError("give either --capture FILE or --synthetic")
+    bad_lines: list[BadLine] = []
+    stopping = _stop_on_signals()
+    source = _synthetic(seed, records) if synthetic else _captured(capture or [], bad_lines.append)
+    paced = at_rate(source, rate, SystemClock()) if rate else source
+    result = assembly.feed(settings, paced, window, stopping)
+    _report_feed(result, bad_lines, as_json)
+    if result.failed:
+        raise typer.Exit(74)
+    if result.refused or bad_lines:
+        raise typer.Exit(65)
+
+
+@app.command()
+def api(context: typer.Context) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C; prints its address when it listens."""
+    settings, _ = _common(context)
+    assembly.serve_api(settings, Metrics(), lambda url: typer.echo(json.dumps({"url": url})))
+
+
+@query_app.command("trades")
+def query_trades(
+    context: typer.Context,
+    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Trades in order of event time. Example: k2 query trades --symbol BTCUSDT --limit 5"""
+    settings, _ = _common(context)
+    with assembly.query_engine(settings, Metrics()) as engine:
+        _print_rows(engine.query_trades(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
+
+
+@query_app.command("quotes")
+def query_quotes(
+    context: typer.Context,
+    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Quotes in order of event time."""
+    settings, _ = _common(context)
+    with assembly.query_engine(settings, Metrics()) as engine:
+        _print_rows(engine.query_quotes(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
+
+
+@query_app.command("symbols")
+def query_symbols(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
+    """Instruments that have rows."""
+    settings, _ = _common(context)
+    with assembly.query_engine(settings, Metrics()) as engine:
+        _print_rows(engine.get_symbols(_known_data_type(data_type)).rows.to_pylist(), as_json)
+
+
+@query_app.command("gaps")
+def query_gaps(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
+    """Sequence numbers that were skipped and have not arrived since."""
+    settings, _ = _common(context)
+    with assembly.query_engine(settings, Metrics()) as engine:
+        gaps = engine.open_gaps(_known_data_type(data_type))
+    names = ("exchange", "symbol", "tracker", "first_missing", "last_missing")
+    _print_rows([{name: getattr(gap, name) for name in names} for gap in gaps], as_json)
+
+
+@app.command("settings")
+def show_settings(context: typer.Context) -> None:
+    """Every setting with its value; secrets are masked."""
+    settings, _ = _common(context)
+    typer.echo(settings.model_dump_json(indent=2))
+
+
+def main() -> None:
+    """Entry point: every expected error becomes one line and its documented exit code."""
+    try:
+        status = app(standalone_mode=False)
+    except click.UsageError as error:
+        _fail(f"{error.format_message()} (see `{_command_path(error)} --help`)", USAGE_EXIT_CODE)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except K2Error as error:
+        _fail(str(error), error.exit_code)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    typer.echo(f"k2: {' '.join(message.split())}", err=True)
+    sys.exit(exit_code)
+
+
+def _command_path(error: click.UsageError) -> str:
+    return error.ctx.command_path if error.ctx is not None else "k2"
+
+
+def _common(context: typer.Context) -> tuple[Settings, Path]:
+    settings, data_directory = context.obj
+    return settings, data_directory
+
+
+def _known_data_type(data_type: str) -> str:
+    if data_type not in ("trades", "quotes"):
+        raise UsageError(f"--data-type is trades or quotes, not {data_type!r}")
+    return data_type
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: stopped.append(received))
+    return lambda: bool(stopped)
+
+
+def _synthetic(seed: int, records: int | None) -> Iterable[FeedRecord]:
+    return SyntheticExchange(SyntheticSettings(seed=seed, records=records, start_time_ns=time.time_ns()))
+
+
+def _captured(paths: Iterable[Path], on_bad_line: Callable[[BadLine], None]) -> Iterable[FeedRecord]:
+    for path in paths:
+        yield from BinanceCapture(path, on_bad_line)
+
+
+def _report_feed(result: FeedResult, bad_lines: list[BadLine], as_json: bool) -> None:
+    counts: dict[str, Any] = {
+        "sent": result.sent,
+        "acknowledged": result.acknowledged,
+        "failed": result.failed,
+        "refused": result.refused,
+        "bad_lines": len(bad_lines),
+    }
+    for bad in bad_lines[:10]:
+        typer.echo(f"k2: line {bad.line_number}: {bad.reason}", err=True)
+    typer.echo(json.dumps(counts) if as_json else ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row, default=str))
+        return
+    if not rows:
+        _screen.print("no rows")
+        return
+    shown = [name for name in rows[0] if any(row[name] not in (None, [], "") for row in rows)]
+    preferred = [name for name in shown if name not in _DETAIL_COLUMNS]
+    table = ScreenTable(*preferred)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in preferred))
+    _screen.print(table)
+    _screen.print(f"{len(rows)} rows")
+
+
+_DETAIL_COLUMNS = {
+    "session", "session_sequence", "asset_class", "event_time_ns", "receive_time_ns", "receive_time", "topic",
+    "schema_id", "vendor_data", "quality_flags", "source_sequence", "kafka_partition",
+}  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = str(value)
+    return text.rstrip("0").rstrip(".") if "." in text and text.replace(".", "").replace("-", "").isdigit() else text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The embedded platform: broker, consumers, synthetic exchange and API as processes of their own on loopback."""
+
+import json
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from k2.embedded.processes import ChildProcess
+from k2.errors import AddressInUseError, UnavailableError, UsageError
+from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, dead_letter_topic, topic
+from k2.settings import SETTINGS_FILE
+
+READY_TIMEOUT_SECONDS = 60.0
+WATCH_SECONDS = 0.2
+FEED_WINDOW_MESSAGES = 8_000
+# The mock cluster's group protocol works with these; a killed member is replaced after about two sessions.
+SESSION_TIMEOUT_MS = 2_000
+HEARTBEAT_INTERVAL_MS = 300
+_MARKER = "embedded-platform"
+
+
+def all_topics() -> tuple[str, ...]:
+    """Every topic of the platform, dead letters included."""
+    sources = [topic(asset, data_type) for asset in ASSET_CLASSES for data_type in RECORD_TYPES]
+    return (*sources, *(dead_letter_topic(name) for name in sources))
+
+
+class EmbeddedPlatform:
+    """Everything running; a context manager whose exit leaves no process behind.
+
+    Raises:
+        AddressInUseError: the API's port is taken.
+        UsageError: the data directory holds something else.
+        UnavailableError: a part did not start; the message names it and the end of its log.
+    """
+
+    def __init__(self, data_directory: Path, *, api_port: int, rate_per_second: float, keep: bool) -> None:
+        self._directory = data_directory
+        self._api_port = api_port
+        self._rate_per_second = rate_per_second
+        self._keep = keep
+        self._children: list[ChildProcess] = []
+        self._broker: ChildProcess | None = None
+        self.log_directory = data_directory / "logs"
+        self.api_url = ""
+        self.bootstrap_servers = ""
+
+    def __enter__(self) -> "EmbeddedPlatform":
+        _refuse_taken_port(self._api_port)
+        prepare_directory(self._directory, keep=self._keep)
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def wait_until(self, stopping: Callable[[], bool]) -> None:
+        """Watch the parts until asked to stop.
+
+        Raises:
+            UnavailableError: a part ended by itself.
+        """
+        while not stopping():
+            for child in self._children:
+                if child.returncode() not in (None, 0):
+                    raise UnavailableError(
+                        f"{child.name} ended with exit code {child.returncode()}: {child.last_log_line()}"
+                    )
+            time.sleep(WATCH_SECONDS)
+
+    def _start(self) -> None:
+        arguments = [part for name in all_topics() for part in ("--topic", name)]
+        self._broker = ChildProcess(
+            "broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log"
+        )
+        self.bootstrap_servers = json.loads(self._broker.first_line())["bootstrap_servers"]
+        write_settings(self._directory, self.bootstrap_servers, self._api_port)
+        api = self._k2("api", "api")
+        for data_type in RECORD_TYPES:
+            self._k2(f"consume-{data_type}", "consume", "--data-type", data_type)
+        self.api_url = json.loads(api.first_line())["url"]
+        write_settings(self._directory, self.bootstrap_servers, int(self.api_url.rsplit(":", 1)[1]))
+        if self._rate_per_second:
+            self._k2("feed", "feed", "--synthetic", "--seed", str(time.time_ns() % 10**9), "--rate",
+                     str(self._rate_per_second), "--window", str(FEED_WINDOW_MESSAGES))  # fmt: skip
+        _wait_for_health(self.api_url)
+
+    def _k2(self, name: str, *arguments: str) -> ChildProcess:
+        command = ["k2.cli", "--data-dir", str(self._directory), *arguments]
+        child = ChildProcess(name, command, self.log_directory / f"{name}.log")
+        self._children.append(child)
+        return child
+
+    def _stop(self) -> None:
+        for child in reversed(self._children):
+            child.stop()
+        if self._broker is not None:
+            self._broker.stop()
+        (self._directory / SETTINGS_FILE).unlink(missing_ok=True)
+
+
+def prepare_directory(directory: Path, *, keep: bool) -> None:
+    """Make the data directory ready for a new embedded platform.
+
+    The embedded broker forgets everything when it stops, so the tables of an earlier run are removed unless kept.
+
+    Raises:
+        UsageError: the directory holds something no embedded platform made.
+    """
+    marker = directory / _MARKER
+    if directory.exists() and any(directory.iterdir()):
+        if not marker.exists():
+            raise UsageError(f"{directory} is not empty and not from an embedded platform: choose another --data-dir")
+        if not keep:
+            shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    marker.write_text("Made by `k2 up`, which empties this folder when it starts again without --keep.\n")
+
+
+def write_settings(directory: Path, bootstrap_servers: str, api_port: int) -> None:
+    """Leave the addresses where other commands of this data directory look for them."""
+    values = {
+        "kafka": {
+            "bootstrap_servers": bootstrap_servers,
+            "session_timeout_ms": SESSION_TIMEOUT_MS,
+            "heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS,
+        },
+        "consumer": {"accept_new_cluster": True},
+        "api": {"port": api_port},
+    }
+    (directory / SETTINGS_FILE).write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _refuse_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise AddressInUseError(f"port {port} on 127.0.0.1 is taken: choose another with --port") from error
+
+
+def _wait_for_health(url: str) -> None:
+    give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > give_up_at:
+                raise UnavailableError(f"the API at {url} did not become healthy") from None
+        time.sleep(0.05)

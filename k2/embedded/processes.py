@@ -1,0 +1,100 @@
+"""Child processes that end with their parent, whatever ends it, and whose output goes to a file."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from k2.errors import UnavailableError
+
+_PR_SET_PDEATHSIG = 1
+STOP_TIMEOUT_SECONDS = 15.0
+
+
+class ChildProcess:
+    """One Python module running as a child, in a session of its own.
+
+    Ctrl-C in the terminal reaches only the parent, which stops its children in order.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log_path = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def returncode(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def first_line(self) -> str:
+        """The first line it prints.
+
+        Raises:
+            UnavailableError: it ended without one; the message shows the end of its log.
+        """
+        stdout = self._stdout()
+        line = stdout.readline().decode(errors="replace").strip()
+        if not line:
+            self._process.wait(STOP_TIMEOUT_SECONDS)
+            raise UnavailableError(f"{self.name} did not start: {self.last_log_line()}")
+        return line
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def wait(self, timeout_seconds: float) -> int:
+        """Wait for its end and return the exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs.
+        """
+        return self._process.wait(timeout_seconds)
+
+    def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> int:
+        """Ask it to end, insist after a while, and return the exit status."""
+        self.signal(signal.SIGTERM)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            status = self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._stdout().close()
+        return status
+
+    def last_log_line(self) -> str:
+        """The last line of its log, shortened."""
+        lines = self.log_path.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it printed nothing"
+
+    def _stdout(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,296 @@
+"""The consumer: from Kafka to the table, each record once.
+
+The table is the only authority on progress; what Kafka is told serves lag displays and is never read back. The steps:
+
+1. ASSIGN   Start each partition at the table's next offset (none: the beginning of the log) with the sequence state of
+            that offset. A foreign cluster, a changed partition count or an offset outside the log stops with an error.
+2. POLL     Take a batch. Its range comes from the client's positions, not from the first and last message.
+3. DECODE   Bytes to Arrow columns; what cannot be decoded is rejected.
+4. JUDGE    Validation, deduplication, sequence verdicts against the state in memory; more rejects.
+5. WRITE    Data files and a state checkpoint for each partition, visible to nobody yet.
+6. REJECT   All rejects of the batch to the dead letter queue, acknowledged before anything else happens.
+7. COMMIT   One snapshot moves rows, progress and state together, and only if the table still stands where the batch
+            began. A batch of nothing but rejects commits an empty snapshot.
+8. REPORT   Offsets to Kafka, metrics.
+
+A crash between any two steps leaves either no trace in the table (files nobody refers to, dead letters that will be sent
+again under the same coordinates) or the whole batch. So Kafka delivers at least once and the table holds each record once.
+
+`on_step` is called after every step. Tracing uses it, and whoever wants to see what a crash does at that point.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+
+import stamina
+import structlog
+
+from k2.clock import Clock
+from k2.errors import (
+    DeliveryError,
+    ForeignClusterError,
+    OffsetOutsideLogError,
+    PartitionCountChangedError,
+    RetriesExhaustedError,
+    StaleWriterError,
+    UnavailableError,
+)
+from k2.ingestion.dead_letters import DeadLetter, DeadLetterQueue
+from k2.ingestion.judging import BatchJudge, JudgedBatch, PartitionState
+from k2.ingestion.log_reader import LogReader, Place, PolledBatch
+from k2.ingestion.registry import SchemaRegistry
+from k2.observability.metrics import Metrics
+from k2.records.decode import BatchDecoder, DecodedBatch, Reject
+from k2.records.definition import RECORD_TYPES, topic
+from k2.settings import Settings
+from k2.storage.progress import PartitionKey, PartitionProgress, Progress
+from k2.storage.writer import Advance, TableWriter
+
+_log = structlog.get_logger("k2.consumer")
+
+
+class Step(IntEnum):
+    """The numbered steps of the protocol."""
+
+    ASSIGN = 1
+    POLL = 2
+    DECODE = 3
+    JUDGE = 4
+    WRITE = 5
+    REJECT = 6
+    COMMIT = 7
+    REPORT = 8
+
+
+OnStep = Callable[[Step, int], None]
+"""Called after a step with the number of batches begun so far."""
+
+
+def ignore_step(step: Step, batch: int) -> None:
+    """The observer that observes nothing."""
+
+
+class MarketDataConsumer:
+    """Consumes one data type into its table. Single-threaded; `stop` may be called from a signal handler.
+
+    Raises (from `run`):
+        ProgressError: log and table disagree; a person must decide.
+        RetriesExhaustedError: a dependency failed for longer than every retry; nothing was committed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: SchemaRegistry,
+        writer: TableWriter,
+        dead_letters: DeadLetterQueue,
+        metrics: Metrics,
+        clock: Clock,
+        on_step: OnStep = ignore_step,
+    ) -> None:
+        self._settings = settings
+        self._record_type = RECORD_TYPES[settings.consumer.data_type]
+        self._writer = writer
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._clock = clock
+        self._on_step = on_step
+        self._decoder = BatchDecoder(self._record_type, registry.writer_schema)
+        self._judge = BatchJudge(self._record_type)
+        self._states: dict[Place, PartitionState] = {}
+        # What the table held when each partition was taken over, or after its last commit; None: not known to it.
+        self._table_offsets: dict[Place, int | None] = {}
+        self._partition_counts: dict[str, int] = {}
+        self._cluster_id = ""
+        self._stopping = False
+        self._must_rewind = False
+        self._batches = 0
+        topics = [topic(asset, self._record_type.data_type) for asset in settings.consumer.asset_classes]
+        self._log_reader = LogReader(settings.kafka, settings.consumer, topics, self._assign, self._lost)
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then return from `run`."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Consume until stopped."""
+        retry = self._settings.retry
+        self._writer.recover_audit()
+        try:
+            while not self._stopping:
+                try:
+                    for attempt in stamina.retry_context(
+                        on=(UnavailableError, DeliveryError, StaleWriterError),
+                        attempts=retry.attempts,
+                        timeout=None,
+                        wait_initial=retry.first_wait_seconds,
+                        wait_max=retry.longest_wait_seconds,
+                    ):
+                        with attempt:
+                            self._next_batch()
+                except (UnavailableError, DeliveryError) as error:
+                    raise RetriesExhaustedError(
+                        f"gave up after {retry.attempts} attempts, nothing was committed: {error}"
+                    ) from error
+        finally:
+            self._log_reader.close()
+            self._dead_letters.close()
+
+    def _next_batch(self) -> None:
+        if self._must_rewind:
+            self._rewind()
+        self._must_rewind = True
+        with self._timed(Step.POLL):
+            polled = self._log_reader.poll(lambda: self._stopping)
+        if polled is not None:
+            self._process(polled)
+        self._must_rewind = False
+
+    def _process(self, polled: PolledBatch) -> None:
+        with self._timed(Step.DECODE):
+            decoded = self._decoder.decode(polled.values)
+        with self._timed(Step.JUDGE):
+            judged = self._judge.judge(polled, decoded, self._states)
+        with self._timed(Step.WRITE):
+            written = self._writer.write_rows(judged.rows)
+            advances = {
+                self._key(place): Advance(
+                    self._table_offsets[place],
+                    next_offset,
+                    self._writer.write_state(self._states[place].to_arrow(), self._key(place), next_offset),
+                )
+                for place, next_offset in polled.next_offsets.items()
+            }
+        rejects = (*decoded.rejects, *judged.rejects)
+        with self._timed(Step.REJECT):
+            self._dead_letters.send([_dead_letter(polled, reject) for reject in rejects])
+        with self._timed(Step.COMMIT):
+            batch = "; ".join(f"{key} to {advance.next_offset}" for key, advance in advances.items())
+            self._writer.commit(written, advances, self._partition_counts, batch)
+            self._table_offsets.update(polled.next_offsets)
+        with self._timed(Step.REPORT):
+            self._log_reader.report(polled.next_offsets)
+            self._record(polled, decoded, judged, rejects)
+
+    def _assign(self, places: Sequence[Place]) -> Mapping[Place, int]:
+        """Step 1 for newly assigned partitions: where each must start."""
+        with self._timed(Step.ASSIGN):
+            self._cluster_id = self._log_reader.cluster_id()
+            progress = self._writer.progress()
+            starts = {place: self._start(place, progress) for place in places}
+        self._metrics.increment(
+            "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "assigned"}
+        )
+        _log.info("assigned", partitions={f"{name}/{number}": start for (name, number), start in starts.items()})
+        return starts
+
+    def _start(self, place: Place, progress: Progress) -> int:
+        self._check_cluster(progress)
+        self._check_partition_count(place[0], progress)
+        entry = progress.partitions.get(self._key(place))
+        first, end = self._log_reader.offset_range(place)
+        start = entry.next_offset if entry is not None else first
+        if not first <= start <= end:
+            raise OffsetOutsideLogError(
+                f"{place[0]}/{place[1]}: the table needs offset {start}, the log holds {first} to {end}: records are "
+                "gone or the topic was made anew; restore the topic or roll the table back"
+            )
+        self._states[place] = self._load_state(entry)
+        self._table_offsets[place] = entry.next_offset if entry is not None else None
+        return start
+
+    def _load_state(self, entry: PartitionProgress | None) -> PartitionState:
+        if entry is None or entry.state_path is None:
+            return PartitionState.empty(self._settings.sequence)
+        return PartitionState.from_arrow(self._writer.read_state(entry.state_path), self._settings.sequence)
+
+    def _check_cluster(self, progress: Progress) -> None:
+        known = progress.cluster_ids()
+        if known and self._cluster_id not in known and not self._settings.consumer.accept_new_cluster:
+            raise ForeignClusterError(
+                f"{self._record_type.table} was filled from cluster {', '.join(sorted(known))}, this is "
+                f"{self._cluster_id}: check kafka.bootstrap_servers, or set consumer.accept_new_cluster to start over"
+            )
+
+    def _check_partition_count(self, topic_name: str, progress: Progress) -> None:
+        name = f"{self._cluster_id}/{topic_name}"
+        now = self._log_reader.partition_count(topic_name)
+        before = progress.partition_counts.get(name, now)
+        if before != now:
+            raise PartitionCountChangedError(
+                f"{topic_name} had {before} partitions when the table was last written and has {now} now: keys have "
+                "moved between partitions, so sequence state must be rebuilt"
+            )
+        self._partition_counts[name] = now
+
+    def _lost(self, places: Sequence[Place]) -> None:
+        for place in places:
+            self._states.pop(place, None)
+            self._table_offsets.pop(place, None)
+        self._metrics.increment(
+            "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "lost"}
+        )
+
+    def _rewind(self) -> None:
+        """After a failed batch: the state in memory has seen too much, so go back to what the table holds."""
+        progress = self._writer.progress()
+        starts = {place: self._start(place, progress) for place in self._states}
+        self._log_reader.restart(starts)
+        _log.warning("rewound to the table", partitions={f"{t}/{p}": start for (t, p), start in starts.items()})
+
+    def _key(self, place: Place) -> PartitionKey:
+        return PartitionKey(self._cluster_id, *place)
+
+    @contextmanager
+    def _timed(self, step: Step) -> Iterator[None]:
+        if step is Step.POLL:
+            self._batches += 1
+        started = time.perf_counter()
+        yield
+        self._metrics.observe(
+            "k2_consumer_step_seconds",
+            time.perf_counter() - started,
+            {"data_type": self._record_type.data_type, "step": step.name.lower()},
+        )
+        self._on_step(step, self._batches)
+
+    def _record(
+        self, polled: PolledBatch, decoded: DecodedBatch, judged: JudgedBatch, rejects: Sequence[Reject]
+    ) -> None:
+        kind = {"data_type": self._record_type.data_type}
+        count = self._metrics.increment
+        count("k2_messages_received_total", kind, len(polled.messages))
+        count("k2_duplicates_detected_total", kind, judged.duplicates)
+        count("k2_consumer_commits_total", {**kind, "outcome": "success"})
+        self._metrics.observe("k2_consumer_batch_rows", len(polled.messages), kind)
+        for event, number in judged.events.items():
+            count("k2_sequence_events_total", {**kind, "event": event.name}, number)
+        for exchange, number in judged.gaps_by_exchange.items():
+            count("k2_sequence_gaps_total", {**kind, "exchange": exchange}, number)
+        for reject in rejects:
+            count("k2_messages_rejected_total", {**kind, "stage": reject.stage, "reason": reject.reason})
+        for (name, partition), offset in polled.next_offsets.items():
+            end = self._log_reader.end_offset((name, partition))
+            if end is not None:
+                labels = {**kind, "partition": f"{name}/{partition}"}
+                self._metrics.set("k2_consumer_lag_messages", max(0, end - offset), labels)
+        if decoded.columns.num_rows:
+            newest_ns = decoded.columns.column("receive_time_ns").to_numpy().max()
+            self._metrics.set("k2_consumer_lag_seconds", max(0.0, (self._clock.wall_ns() - newest_ns) / 1e9), kind)
+
+
+def _dead_letter(polled: PolledBatch, reject: Reject) -> DeadLetter:
+    message = polled.messages[reject.index]
+    return DeadLetter(
+        topic=polled.topic_names[polled.topics[reject.index]],
+        partition=int(polled.partitions[reject.index]),
+        offset=int(polled.offsets[reject.index]),
+        key=message.key(),
+        value=polled.values[reject.index],
+        headers=tuple(message.headers() or ()),
+        stage=reject.stage,
+        error_class=reject.reason,
+        message=reject.detail,
+    )

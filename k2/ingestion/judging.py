@@ -1,0 +1,225 @@
+"""From decoded columns to table rows: validation, deduplication, sequence verdicts, provenance. All on whole columns.
+
+Two trackers share one code and one checkpoint. The session tracker follows the numbers the feed gives its own records,
+so it knows exactly what was already taken; a number it knows is a duplicate and goes no further. The source tracker
+follows the exchange's numbers among the rest, and finds the exchange's gaps.
+
+What the table gets: every record except duplicates. A duplicate is a number that is known to have been seen; a number
+merely judged DUPLICATE or TOO_OLD by its distance, without having been seen, is kept and flagged late.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2.errors import ProgressError
+from k2.ingestion.log_reader import Place, PolledBatch
+from k2.ingestion.sequence_batch import SequenceBatchResult, SequenceBatchTracker
+from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
+from k2.records.decode import DecodedBatch, Reject
+from k2.records.definition import RecordType
+from k2.records.schemas import TIMESTAMP_TYPE, table_schema
+from k2.records.validation import Action, Mask, QualityFlag, Rule, rules_for
+from k2.settings import SequenceSettings
+
+SOURCE, SESSION = "source", "session"
+_NEVER_A_RESET = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """The two trackers of one partition."""
+
+    source: SequenceBatchTracker
+    session: SequenceBatchTracker
+
+    @classmethod
+    def empty(cls, settings: SequenceSettings) -> "PartitionState":
+        """Trackers that have seen nothing."""
+        return cls(SequenceBatchTracker(settings), SequenceBatchTracker(_session_settings(settings)))
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, settings: SequenceSettings) -> "PartitionState":
+        """Trackers that continue from a checkpoint.
+
+        Raises:
+            ProgressError: the checkpoint cannot be understood.
+        """
+        if "tracker" not in table.column_names:
+            raise ProgressError("the state checkpoint has no tracker column: it was not written by K2")
+        parts = {
+            name: table.filter(pc.equal(table.column("tracker"), name)).drop_columns(["tracker"])
+            for name in (SOURCE, SESSION)
+        }
+        return cls(
+            SequenceBatchTracker.from_arrow(parts[SOURCE], settings),
+            SequenceBatchTracker.from_arrow(parts[SESSION], _session_settings(settings)),
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """Both trackers' checkpoints as one table, told apart by the column `tracker`."""
+        parts = [
+            table.append_column("tracker", pa.array([name] * table.num_rows, pa.string()))
+            for name, table in ((SOURCE, self.source.to_arrow()), (SESSION, self.session.to_arrow()))
+        ]
+        return pa.concat_tables(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBatch:
+    """What a batch became.
+
+    Attributes:
+        rows: the table's columns, in arrival order.
+        rejects: messages that failed validation, by index into the polled batch.
+        events: how often each sequence event was found.
+        gaps_by_exchange: gaps opened, by exchange.
+        duplicates: records recognised as already taken.
+    """
+
+    rows: pa.Table
+    rejects: tuple[Reject, ...]
+    events: Mapping[SequenceEvent, int]
+    gaps_by_exchange: Mapping[str, int]
+    duplicates: int
+
+
+class BatchJudge:
+    """Judges decoded batches of one record type against the state of the partitions they came from."""
+
+    def __init__(self, record_type: RecordType) -> None:
+        self._rules = rules_for(record_type)
+        self._schema = table_schema(record_type)
+
+    def judge(
+        self, polled: PolledBatch, decoded: DecodedBatch, states: Mapping[Place, PartitionState]
+    ) -> JudgedBatch:
+        """Judge one batch; the states take in what they see, so they are worthless if the batch is not committed."""
+        good, flags, rejects = self._validate(decoded)
+        kept: list[pa.Table] = []
+        results: list[SequenceBatchResult] = []
+        gaps: dict[str, int] = {}
+        duplicates = 0
+        for topic_index, partition in _places(polled, decoded):
+            place = (polled.topic_names[topic_index], partition)
+            here = np.flatnonzero(
+                good
+                & (polled.topics[decoded.rows] == topic_index)
+                & (polled.partitions[decoded.rows] == partition)
+            )
+            records = decoded.columns.take(pa.array(here)) if len(here) < decoded.columns.num_rows else decoded.columns
+            unseen, result = _judge_sequences(records, states[place])
+            results.append(result)
+            _count_gaps(gaps, records, unseen, result)
+            keep, late = _fate(unseen, result)
+            duplicates += len(records) - int(keep.sum())
+            part = self._rows(records, decoded, polled, here, flags[here] | late, result, unseen)
+            kept.append(part.filter(pa.array(keep)) if not keep.all() else part)
+        rows = pa.concat_tables(kept) if kept else self._schema.empty_table()
+        events = {event: sum(result.counts[event] for result in results) for event in SequenceEvent}
+        return JudgedBatch(rows, rejects, events, gaps, duplicates)
+
+    def _validate(self, decoded: DecodedBatch) -> tuple[Mask, npt.NDArray[np.int32], tuple[Reject, ...]]:
+        count = decoded.columns.num_rows
+        good = np.ones(count, np.bool_)
+        flags = np.zeros(count, np.int32)
+        rejects: list[Reject] = []
+        for rule in self._rules:
+            broken = rule.broken(decoded.columns)
+            if rule.action is Action.FLAG:
+                flags[broken] |= rule.flag.value
+                continue
+            first_time = broken & good
+            rejects += _rejects(rule, decoded.rows[first_time])
+            good &= ~broken
+        return good, flags, tuple(rejects)
+
+    def _rows(
+        self,
+        records: pa.RecordBatch,
+        decoded: DecodedBatch,
+        polled: PolledBatch,
+        here: npt.NDArray[np.intp],
+        flags: npt.NDArray[np.int32],
+        result: SequenceBatchResult,
+        unseen: Mask,
+    ) -> pa.Table:
+        messages = decoded.rows[here]
+        topics = pa.DictionaryArray.from_arrays(pa.array(polled.topics[messages]), pa.array(polled.topic_names))
+        event_names = result.event_names()
+        if not unseen.all():
+            positions = np.cumsum(unseen) - 1
+            event_names = event_names.take(pa.array(positions, mask=~unseen))
+        added = {
+            "topic": topics,
+            "kafka_partition": pa.array(polled.partitions[messages]),
+            "kafka_offset": pa.array(polled.offsets[messages]),
+            "schema_id": pa.array(decoded.schema_ids[here]),
+            "event_time": _microseconds(records.column("event_time_ns")),
+            "receive_time": _microseconds(records.column("receive_time_ns")),
+            "sequence_event": event_names,
+            "quality_flags": pa.array(flags),
+        }
+        arrays, fields = [], []
+        for field in self._schema:
+            array = added[field.name] if field.name in added else records.column(field.name)
+            if pa.types.is_map(field.type):
+                array = array.cast(field.type)
+            arrays.append(array)
+            fields.append(field.with_type(array.type))
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _session_settings(settings: SequenceSettings) -> SequenceSettings:
+    # A feed session's numbers never start over; one that seems to is the same session fed again.
+    return settings.model_copy(update={"reset_lowest_distance": _NEVER_A_RESET})
+
+
+def _places(polled: PolledBatch, decoded: DecodedBatch) -> Sequence[tuple[int, int]]:
+    pairs = np.stack([polled.topics[decoded.rows], polled.partitions[decoded.rows]], axis=1)
+    return [(int(topic), int(partition)) for topic, partition in np.unique(pairs, axis=0)]
+
+
+def _judge_sequences(records: pa.RecordBatch, state: PartitionState) -> tuple[Mask, SequenceBatchResult]:
+    """Which rows the session has not seen, and the source tracker's result on exactly those."""
+    session, exchange, symbol = (records.column(name) for name in ("session", "exchange", "symbol"))
+    by_session = state.session.check([session, exchange, symbol], records.column("session_sequence"))
+    unseen = by_session.seen != Knowledge.KNOWN
+    numbers = records.column("source_sequence")
+    if not unseen.all():
+        chosen = pa.array(unseen)
+        exchange, symbol, numbers = exchange.filter(chosen), symbol.filter(chosen), numbers.filter(chosen)
+    return unseen, state.source.check([exchange, symbol], numbers)
+
+
+def _fate(unseen: Mask, result: SequenceBatchResult) -> tuple[Mask, npt.NDArray[np.int32]]:
+    """Which rows are kept, and the flags of those whose number came late."""
+    keep = unseen.copy()
+    flags = np.zeros(len(unseen), np.int32)
+    behind = (result.events == SequenceEvent.DUPLICATE) | (result.events == SequenceEvent.TOO_OLD)
+    rows = np.flatnonzero(unseen)
+    keep[rows[behind & (result.seen == Knowledge.KNOWN)]] = False
+    flags[rows[behind & (result.seen == Knowledge.NEW)]] |= QualityFlag.LATE
+    flags[rows[behind & (result.seen == Knowledge.UNKNOWN)]] |= QualityFlag.LATE | QualityFlag.UNKNOWN_WHETHER_SEEN
+    return keep, flags
+
+
+def _count_gaps(gaps: dict[str, int], records: pa.RecordBatch, unseen: Mask, result: SequenceBatchResult) -> None:
+    if not result.counts[SequenceEvent.GAP]:
+        return
+    rows = np.flatnonzero(unseen)[result.events == SequenceEvent.GAP]
+    for entry in pc.value_counts(records.column("exchange").take(pa.array(rows))).to_pylist():
+        gaps[entry["values"]] = gaps.get(entry["values"], 0) + entry["counts"]
+
+
+def _rejects(rule: Rule, indexes: npt.NDArray[np.int64]) -> list[Reject]:
+    return [Reject(int(index), rule.name, rule.message, "validate") for index in indexes]
+
+
+def _microseconds(nanoseconds: pa.Array) -> pa.Array:
+    return pa.array(nanoseconds.to_numpy() // 1_000).cast(TIMESTAMP_TYPE)
+

@@ -1,0 +1,205 @@
+"""The consuming side of the Kafka client: assignment, polling by size and time, positions. Decides nothing about data."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from k2.errors import K2Error, OffsetOutsideLogError
+from k2.ingestion.kafka import ANSWER_TIMEOUT_SECONDS, asking_broker, consumer_configuration, unavailable
+from k2.settings import ConsumerSettings, KafkaSettings
+
+MESSAGES_A_CALL = 500
+LONGEST_CALL_SECONDS = 0.1
+_log = structlog.get_logger("k2.consumer")
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolledBatch:
+    """Messages in arrival order with their coordinates as columns, and the range each partition covers.
+
+    Attributes:
+        messages: as the client gave them.
+        values: their bodies; None for a tombstone.
+        topics: index into `topic_names` for each message, int32.
+        partitions: int32.
+        offsets: int64.
+        topic_names: the distinct topics.
+        next_offsets: where each partition stands after the batch, from the client's position.
+    """
+
+    messages: Sequence[Message]
+    values: Sequence[bytes | None]
+    topics: npt.NDArray[np.int32]
+    partitions: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    topic_names: tuple[str, ...]
+    next_offsets: Mapping[Place, int]
+
+
+OnAssigned = Callable[[Sequence[Place]], Mapping[Place, int]]
+"""Called with newly assigned partitions; answers the offset each must start at."""
+
+
+class LogReader:
+    """Reads the topics of one group member.
+
+    Raises (from `poll`):
+        UnavailableError: the brokers do not answer.
+        OffsetOutsideLogError: a position is not in the log.
+        K2Error: whatever `on_assigned` raised.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        consumer: ConsumerSettings,
+        topics: Sequence[str],
+        on_assigned: OnAssigned,
+        on_lost: Callable[[Sequence[Place]], None],
+    ) -> None:
+        self._client = Consumer(consumer_configuration(kafka))
+        self._settings = consumer
+        self._on_assigned = on_assigned
+        self._on_lost = on_lost
+        self._failure: K2Error | None = None
+        self._unstarted: list[Place] = []
+        self._in_hand: list[Message] = []
+        self._missing_topics: set[str] = set()
+        self._client.subscribe(
+            list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+        )
+
+    def cluster_id(self) -> str:
+        """Id of the cluster the client is connected to."""
+        metadata = asking_broker(lambda: self._client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), "asking for metadata")
+        return str(metadata.cluster_id)
+
+    def partition_count(self, topic: str) -> int:
+        """Number of partitions of a topic now."""
+        metadata = asking_broker(
+            lambda: self._client.list_topics(topic, timeout=ANSWER_TIMEOUT_SECONDS), f"asking for topic {topic}"
+        )
+        return len(metadata.topics[topic].partitions)
+
+    def offset_range(self, place: Place) -> tuple[int, int]:
+        """First offset in the log, and the one after the last."""
+        low, high = asking_broker(
+            lambda: self._client.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_SECONDS),
+            f"asking for the offsets of {place[0]}/{place[1]}",
+        )
+        return int(low), int(high)
+
+    def end_offset(self, place: Place) -> int | None:
+        """The offset after the last one, as far as the client has heard; None if it has not."""
+        try:
+            _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
+        except KafkaException:
+            return None
+        return int(high) if high >= 0 else None
+
+    def poll(self, stopping: Callable[[], bool]) -> PolledBatch | None:
+        """One batch: up to `batch_rows` messages, or what came within `batch_seconds` of asking; None if nothing did.
+
+        Messages of partitions that were taken away meanwhile are left out; their new owner reads them again.
+        """
+        if self._unstarted:
+            self._start(self._unstarted)
+        give_up_at = time.monotonic() + self._settings.batch_seconds
+        self._in_hand = []
+        while len(self._in_hand) < self._settings.batch_rows and not stopping():
+            left_seconds = give_up_at - time.monotonic()
+            if left_seconds <= 0:
+                break
+            try:
+                fetched = self._client.consume(MESSAGES_A_CALL, min(left_seconds, LONGEST_CALL_SECONDS))
+            except KafkaException as error:
+                raise unavailable(error, "polling") from error
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            self._in_hand.extend(message for message in fetched if self._is_usable(message))
+        messages, self._in_hand = self._in_hand, []
+        return self._batch(messages)
+
+    def restart(self, offsets: Mapping[Place, int]) -> None:
+        """Go on reading assigned partitions from other offsets."""
+        self._client.incremental_unassign([TopicPartition(*place) for place in offsets])
+        self._client.incremental_assign([TopicPartition(*place, offset) for place, offset in offsets.items()])
+
+    def report(self, offsets: Mapping[Place, int]) -> None:
+        """Tell Kafka the offsets the table holds, for lag displays; never read back."""
+        positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        try:
+            self._client.commit(offsets=positions, asynchronous=True)
+        except KafkaException as error:
+            _log.warning("offsets not reported", error=str(error))
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._client.close()
+
+    def _batch(self, messages: Sequence[Message]) -> PolledBatch | None:
+        if not messages:
+            return None
+        names = sorted({m.topic() for m in messages})
+        index = {name: number for number, name in enumerate(names)}
+        count = len(messages)
+        places = {(m.topic(), m.partition()) for m in messages}
+        positions = self._client.position([TopicPartition(*place) for place in places])
+        return PolledBatch(
+            messages=messages,
+            values=[m.value() for m in messages],
+            topics=np.fromiter((index[m.topic()] for m in messages), np.int32, count),
+            partitions=np.fromiter((m.partition() for m in messages), np.int32, count),
+            offsets=np.fromiter((m.offset() for m in messages), np.int64, count),
+            topic_names=tuple(names),
+            next_offsets={(p.topic, p.partition): p.offset for p in positions},
+        )
+
+    def _is_usable(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise OffsetOutsideLogError(
+                f"{message.topic()}/{message.partition()}: the offset the table asks for is not in the log "
+                f"({error.str()}); see docs/operations for how to go on"
+            )
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            if message.topic() not in self._missing_topics:
+                self._missing_topics.add(str(message.topic()))
+                _log.info("topic does not exist yet", topic=message.topic())
+            return False
+        if error.fatal():
+            raise unavailable(error, "polling")
+        _log.warning("client reports", error=error.str())
+        return False
+
+    def _assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            self._start([(p.topic, p.partition) for p in partitions])
+        except K2Error as error:
+            # Raised again from poll: an exception in a callback would leave the client in between.
+            self._failure = error
+
+    def _start(self, places: Sequence[Place]) -> None:
+        self._unstarted = [*self._unstarted, *(place for place in places if place not in self._unstarted)]
+        starts = self._on_assigned(self._unstarted)
+        self._client.incremental_assign([TopicPartition(*place, starts[place]) for place in self._unstarted])
+        self._unstarted = []
+
+    def _revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(p.topic, p.partition) for p in partitions}
+        self._unstarted = [place for place in self._unstarted if place not in gone]
+        # Their new owner reads them again, from the table's offset.
+        self._in_hand = [m for m in self._in_hand if (m.topic(), m.partition()) not in gone]
+        self._on_lost(sorted(gone))
+        client.incremental_unassign(partitions)

@@ -1,0 +1,100 @@
+"""Schema ids: from a Confluent-compatible Schema Registry, or from the schemas packaged with K2."""
+
+import json
+from typing import Any, Protocol
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+from k2.errors import SchemaError, UnavailableError
+from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, RecordType, topic
+from k2.records.schemas import avro_schema
+from k2.settings import PACKAGED_REGISTRY, KafkaSettings
+
+
+class SchemaRegistry(Protocol):
+    """Ids of writers' schemas."""
+
+    def schema_id(self, asset_class: str, record_type: RecordType) -> int:
+        """Id under which this record type is registered for an asset class."""
+
+    def writer_schema(self, schema_id: int) -> dict[str, Any]:
+        """The schema of an id; SchemaError if there is none."""
+
+
+class PackagedRegistry:
+    """Fixed ids for the packaged schemas: no server, same answer everywhere."""
+
+    def __init__(self) -> None:
+        subjects = [(asset, data_type) for asset in ASSET_CLASSES for data_type in RECORD_TYPES]
+        self._ids = {subject: number for number, subject in enumerate(subjects, start=1)}
+        self._schemas = {
+            number: avro_schema(RECORD_TYPES[data_type]) for (_, data_type), number in self._ids.items()
+        }
+
+    def schema_id(self, asset_class: str, record_type: RecordType) -> int:
+        """Id under which this record type is registered for an asset class.
+
+        Raises:
+            SchemaError: no such asset class.
+        """
+        try:
+            return self._ids[asset_class, record_type.data_type]
+        except KeyError:
+            raise SchemaError(f"asset class {asset_class!r} is not one of {', '.join(ASSET_CLASSES)}") from None
+
+    def writer_schema(self, schema_id: int) -> dict[str, Any]:
+        """The schema of an id.
+
+        Raises:
+            SchemaError: there is none.
+        """
+        try:
+            return self._schemas[schema_id]
+        except KeyError:
+            raise SchemaError(f"schema id {schema_id} is not packaged with this version") from None
+
+
+class RemoteRegistry:
+    """A Schema Registry server; both directions are cached, schemas never change under their id."""
+
+    def __init__(self, url: str) -> None:
+        self._client = SchemaRegistryClient({"url": url})
+        self._url = url
+
+    def schema_id(self, asset_class: str, record_type: RecordType) -> int:
+        """Register the schema (BACKWARD compatible with earlier ones) and return its id.
+
+        Raises:
+            SchemaError: the registry refuses the schema as incompatible.
+            UnavailableError: the registry does not answer.
+        """
+        subject = f"{topic(asset_class, record_type.data_type)}-value"
+        try:
+            return int(self._client.register_schema(subject, Schema(json.dumps(avro_schema(record_type)), "AVRO")))
+        except SchemaRegistryError as error:
+            raise SchemaError(f"the registry refuses the schema of {subject}: {error}") from error
+        except Exception as error:  # the client lets its HTTP library's errors through
+            raise UnavailableError(f"the schema registry at {self._url} does not answer: {error}") from error
+
+    def writer_schema(self, schema_id: int) -> dict[str, Any]:
+        """The schema of an id.
+
+        Raises:
+            SchemaError: there is none.
+            UnavailableError: the registry does not answer.
+        """
+        try:
+            text = self._client.get_schema(schema_id).schema_str
+        except SchemaRegistryError as error:
+            raise SchemaError(f"schema id {schema_id} is unknown to the registry at {self._url}") from error
+        except Exception as error:
+            raise UnavailableError(f"the schema registry at {self._url} does not answer: {error}") from error
+        schema: dict[str, Any] = json.loads(text or "{}")
+        return schema
+
+
+def open_registry(settings: KafkaSettings) -> SchemaRegistry:
+    """The registry the settings name."""
+    if settings.schema_registry_url == PACKAGED_REGISTRY:
+        return PackagedRegistry()
+    return RemoteRegistry(settings.schema_registry_url)

@@ -1,0 +1,106 @@
+"""Our own Parquet writing: faster than the library's append, and with the column bounds that prune queries.
+
+Encodings were chosen by measurement: zstd level 1, dictionaries only where values repeat, delta packing for integers
+that rise.
+"""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.table.metadata import TableMetadata
+
+ROW_GROUP_ROWS = 50_000
+_NANOSECONDS_A_DAY = 86_400 * 10**9
+_DELTA_PACKED = (
+    "session_sequence",
+    "event_time_ns",
+    "receive_time_ns",
+    "source_sequence",
+    "kafka_offset",
+    "event_time",
+    "receive_time",
+)
+
+
+def split_by_partition(rows: pa.Table) -> Iterator[pa.Table]:
+    """The rows of each (day of event time, exchange), in arrival order; the common single partition is not copied."""
+    days = rows.column("event_time_ns").to_numpy() // _NANOSECONDS_A_DAY
+    exchange = rows.column("exchange").combine_chunks()
+    if not pa.types.is_dictionary(exchange.type):
+        exchange = pc.dictionary_encode(exchange)
+    codes = days * len(exchange.dictionary) + exchange.indices.to_numpy()
+    distinct = np.unique(codes)
+    if len(distinct) == 1:
+        yield rows
+        return
+    for code in distinct:
+        yield rows.filter(pa.array(codes == code))
+
+
+def write_data_file(rows: pa.Table, path: str, file_io: FileIO, metadata: TableMetadata) -> DataFile:
+    """Write one Parquet file and describe it for a manifest.
+
+    Args:
+        rows: rows of a single partition, columns as in the table (strings may be dictionary-encoded).
+        path: where to write, below the table's location.
+        file_io: the table's file access.
+        metadata: the table's metadata, for schema and partitioning.
+
+    Raises:
+        OSError: the store refused the file.
+    """
+    collected: list[pq.FileMetaData] = []
+    buffer = io.BytesIO()
+    delta_packed = [name for name in _DELTA_PACKED if name in rows.column_names]
+    pq.write_table(
+        rows,
+        buffer,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=[name for name in _leaf_names(rows.schema) if name not in _DELTA_PACKED],
+        column_encoding=dict.fromkeys(delta_packed, "DELTA_BINARY_PACKED"),
+        store_schema=False,
+        metadata_collector=collected,
+    )
+    with file_io.new_output(path).create() as stream:
+        stream.write(buffer.getbuffer())
+    schema = metadata.schema()
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=collected[0],
+        stats_columns=compute_statistics_plan(schema, metadata.properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=statistics.partition(metadata.spec(), schema),
+        file_size_in_bytes=buffer.getbuffer().nbytes,
+        sort_order_id=None,
+        spec_id=metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+
+
+def _leaf_names(schema: pa.Schema) -> Iterator[str]:
+    for field in schema:
+        if pa.types.is_map(field.type):
+            yield f"{field.name}.key_value.key"
+            yield f"{field.name}.key_value.value"
+        elif pa.types.is_string(field.type) or pa.types.is_dictionary(field.type) or pa.types.is_int32(field.type):
+            if field.name not in ("trade_id", "quote_id"):
+                yield field.name

@@ -1,0 +1,206 @@
+"""Read side of the tables: which files hold an answer, pruned by partition and column bounds.
+
+Files, manifests and state checkpoints never change once written, so what was read of them is kept; a query costs one
+look at the catalog for the address of the current metadata.
+"""
+
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+from pyiceberg.conversions import from_bytes
+from pyiceberg.manifest import DataFile, ManifestFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import LongType, StringType
+
+from k2.errors import UnavailableError, UsageError
+from k2.records.definition import RECORD_TYPES
+from k2.storage.catalog import IcebergCatalog
+from k2.storage.plan import OpenGap, ReadPlan
+from k2.storage.snapshots import table_progress
+
+_EXCHANGE_PARTITION_POSITION = 1
+_KEPT = 256
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class _FileBounds:
+    path: str
+    exchange: str
+    lowest_symbol: str | None
+    highest_symbol: str | None
+    earliest_ns: int
+    latest_ns: int
+
+    def may_hold(
+        self, exchange: str | None, symbol: str | None, start_time_ns: int | None, end_time_ns: int | None
+    ) -> bool:
+        if exchange is not None and exchange != self.exchange:
+            return False
+        if symbol is not None and self.lowest_symbol is not None and self.highest_symbol is not None:
+            # Bounds may be cut short; the upper one was then raised, so plain comparison stays safe.
+            if not self.lowest_symbol <= symbol <= self.highest_symbol:
+                return False
+        if start_time_ns is not None and self.latest_ns < start_time_ns:
+            return False
+        return end_time_ns is None or self.earliest_ns < end_time_ns
+
+
+class TableReader:
+    """Plans reads of K2's tables; safe to share between threads. Implements `TableSource`."""
+
+    def __init__(self, catalog: IcebergCatalog) -> None:
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._loaded: dict[str, tuple[str, Table]] = {}
+        self._snapshots: dict[int, tuple[_FileBounds, ...]] = {}
+        self._manifests: dict[str, tuple[_FileBounds, ...]] = {}
+        self._states: dict[str, pa.Table] = {}
+
+    def tables(self) -> tuple[str, ...]:
+        """Identifiers of all tables."""
+        return tuple(record_type.table for record_type in RECORD_TYPES.values())
+
+    def plan(
+        self,
+        table: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start_time_ns: int | None = None,
+        end_time_ns: int | None = None,
+        snapshot_id: int | None = None,
+    ) -> ReadPlan:
+        """Files that may hold matching rows; start is inclusive, end exclusive, both on event time.
+
+        Raises:
+            UsageError: no such table or snapshot.
+            UnavailableError: catalog or warehouse do not answer.
+        """
+        loaded = self._current(table)
+        snapshot = loaded.metadata.current_snapshot()
+        if snapshot_id is not None:
+            snapshot = loaded.metadata.snapshot_by_id(snapshot_id)
+            if snapshot is None:
+                raise UsageError(f"table {table} has no snapshot {snapshot_id}: it never existed or has expired")
+        if snapshot is None:
+            return ReadPlan(table, None, None, ())
+        bounds = self._files(loaded, snapshot)
+        paths = tuple(b.path for b in bounds if b.may_hold(exchange, symbol, start_time_ns, end_time_ns))
+        return ReadPlan(table, snapshot.snapshot_id, snapshot.timestamp_ms, paths)
+
+    def open_gaps(
+        self, table: str, *, exchange: str | None = None, symbol: str | None = None
+    ) -> tuple[OpenGap, ...]:
+        """Open gaps as of the table's current snapshot, read from the state checkpoints it names."""
+        loaded = self._current(table)
+        progress = table_progress(loaded.metadata)
+        gaps = [
+            gap
+            for partition in progress.partitions.values()
+            if partition.state_path is not None
+            for gap in _gaps_of(self._state(loaded, partition.state_path))
+            if (exchange is None or gap.exchange == exchange) and (symbol is None or gap.symbol == symbol)
+        ]
+        return tuple(sorted(gaps, key=lambda gap: (gap.exchange, gap.symbol, gap.tracker, gap.first_missing)))
+
+    def next_offsets(self, table: str) -> dict[tuple[str, int], int]:
+        """How far each (topic, partition) has been taken in; of several clusters, the furthest."""
+        offsets: dict[tuple[str, int], int] = {}
+        for key, progress in table_progress(self._current(table).metadata).partitions.items():
+            place = (key.topic, key.partition)
+            offsets[place] = max(progress.next_offset, offsets.get(place, 0))
+        return offsets
+
+    def _current(self, table: str) -> Table:
+        location = self._catalog.metadata_location(table)
+        with self._lock:
+            kept = self._loaded.get(table)
+            if kept is not None and kept[0] == location:
+                return kept[1]
+        loaded = self._catalog.load(table)
+        with self._lock:
+            self._loaded[table] = (loaded.metadata_location, loaded)
+        return loaded
+
+    def _files(self, table: Table, snapshot: Snapshot) -> tuple[_FileBounds, ...]:
+        with self._lock:
+            kept = self._snapshots.get(snapshot.snapshot_id)
+        if kept is not None:
+            return kept
+        try:
+            files: list[_FileBounds] = []
+            for manifest in snapshot.manifests(table.io):
+                files += self._manifest(table, manifest)
+        except OSError as error:
+            raise UnavailableError(f"the manifests of {table.name()} cannot be read: {str(error)[:200]}") from error
+        with self._lock:
+            _keep(self._snapshots, snapshot.snapshot_id, tuple(files))
+        return tuple(files)
+
+    def _manifest(self, table: Table, manifest: ManifestFile) -> tuple[_FileBounds, ...]:
+        with self._lock:
+            kept = self._manifests.get(manifest.manifest_path)
+        if kept is None:
+            entries = manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+            kept = tuple(_bounds(entry.data_file, table) for entry in entries)
+            with self._lock:
+                _keep(self._manifests, manifest.manifest_path, kept)
+        return kept
+
+    def _state(self, table: Table, path: str) -> pa.Table:
+        with self._lock:
+            kept = self._states.get(path)
+        if kept is None:
+            try:
+                with table.io.new_input(path).open() as stream:
+                    kept = pa.ipc.open_file(pa.py_buffer(stream.read())).read_all()
+            except OSError as error:
+                raise UnavailableError(f"state checkpoint {path} cannot be read: {str(error)[:200]}") from error
+            with self._lock:
+                _keep(self._states, path, kept)
+        return kept
+
+
+def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(kept) >= _KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
+
+
+def local_path(uri: str) -> str:
+    """The local path of a file: URI or of a plain path."""
+    parsed = urlparse(uri)
+    if parsed.scheme in ("", "file"):
+        return unquote(parsed.path)
+    raise UsageError(f"{parsed.scheme}: warehouses are not readable yet; use a local warehouse")
+
+
+def _bounds(file: DataFile, table: Table) -> _FileBounds:
+    schema = table.schema()
+    symbol_id = schema.find_field("symbol").field_id
+    time_id = schema.find_field("event_time_ns").field_id
+    lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
+    return _FileBounds(
+        path=local_path(file.file_path),
+        exchange=str(file.partition[_EXCHANGE_PARTITION_POSITION]),
+        lowest_symbol=from_bytes(StringType(), lower[symbol_id]) if symbol_id in lower else None,
+        highest_symbol=from_bytes(StringType(), upper[symbol_id]) if symbol_id in upper else None,
+        earliest_ns=from_bytes(LongType(), lower[time_id]),
+        latest_ns=from_bytes(LongType(), upper[time_id]),
+    )
+
+
+def _gaps_of(state: pa.Table) -> list[OpenGap]:
+    with_gaps = state.filter(pa.compute.greater(pa.compute.list_value_length(state.column("open_ranges")), 0))
+    return [
+        OpenGap(row["key"][-2], row["key"][-1], gap["first"], gap["last"], row["tracker"])
+        for row in with_gaps.select(["key", "open_ranges", "tracker"]).to_pylist()
+        for gap in row["open_ranges"]
+    ]

@@ -1,0 +1,340 @@
+"""The only way rows enter a table: data files and state first, then one commit that compares before it swaps.
+
+A commit moves partitions from the offset the writer started at to the next one. It holds only if the table still has
+exactly those offsets, on exactly the snapshot that was read; otherwise nothing is written. Conflicts about other
+partitions are retried after reading the table again, conflicts about this writer's partitions never are.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from sqlalchemy.exc import SQLAlchemyError
+
+from k2.clock import Clock
+from k2.errors import RetriesExhaustedError, StaleWriterError, UnavailableError
+from k2.observability.metrics import Metrics
+from k2.records.definition import RecordType
+from k2.storage.audit import AuditEntry, TransactionAuditLog
+from k2.storage.catalog import IcebergCatalog
+from k2.storage.parquet import split_by_partition, write_data_file
+from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, PartitionProgress, Progress
+from k2.storage.snapshots import snapshot_number, table_progress
+
+BATCH_PROPERTY = "k2.batch"
+COMMIT_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """One partition's part in a commit.
+
+    Attributes:
+        expected_offset: what the table must hold now; None where it must not know the partition.
+        next_offset: what it holds afterwards.
+        state_path: the state checkpoint that belongs to `next_offset`.
+    """
+
+    expected_offset: int | None
+    next_offset: int
+    state_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFiles:
+    """Data files that are in the warehouse but in no snapshot yet."""
+
+    files: tuple[DataFile, ...]
+    rows: int
+    exchange: str
+    asset_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit left behind."""
+
+    snapshot_id: int
+    sequence_number: int
+    progress: Progress
+
+
+NO_FILES = WrittenFiles((), 0, "none", "none")
+
+
+class TableWriter:
+    """Writes to one table."""
+
+    def __init__(
+        self,
+        record_type: RecordType,
+        catalog: IcebergCatalog,
+        audit: TransactionAuditLog,
+        metrics: Metrics,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.record_type = record_type
+        self._catalog = catalog
+        self._audit = audit
+        self._metrics = metrics
+        self._clock = clock
+        self._new_id = new_id
+        self._table = catalog.load(record_type.table)
+        # Written and in no commit yet: only these may ever be deleted.
+        self._uncommitted: set[str] = set()
+
+    def progress(self) -> Progress:
+        """The table's progress as of now.
+
+        Raises:
+            UnavailableError: the catalog cannot be read.
+            ProgressError: the progress cannot be understood.
+        """
+        self._table = self._catalog.load(self.record_type.table)
+        return table_progress(self._table.metadata)
+
+    def recover_audit(self) -> int:
+        """Append entries for snapshots whose writer died before it could log them; returns how many."""
+        known = {entry.snapshot_id_after for entry in self._audit.entries(self.record_type.table)}
+        missing = [s for s in self._table.metadata.snapshots if s.snapshot_id not in known]
+        for snapshot in missing:
+            parent = _parent(self._table, snapshot)
+            self._audit.append(self._entry("success", parent, snapshot, "unknown", "unknown", None, recovered=True))
+        return len(missing)
+
+    def write_rows(self, rows: pa.Table) -> WrittenFiles:
+        """Write rows into data files, one for each day and exchange.
+
+        Args:
+            rows: the table's columns (strings may be dictionary-encoded), any number of rows.
+
+        Raises:
+            UnavailableError: the store refused.
+        """
+        if rows.num_rows == 0:
+            return NO_FILES
+        location = self._table.location()
+        with self._store_errors():
+            files = tuple(
+                write_data_file(part, f"{location}/data/{self._new_id()}.parquet", self._table.io, self._table.metadata)
+                for part in split_by_partition(rows)
+            )
+        self._uncommitted.update(file.file_path for file in files)
+        return WrittenFiles(files, rows.num_rows, _only_value(rows, "exchange"), _only_value(rows, "asset_class"))
+
+    def write_state(self, state: pa.Table, key: PartitionKey, next_offset: int) -> str:
+        """Write the sequence state of a partition as of an offset; the file is never changed again. Returns its path."""
+        name = f"{key.topic}-{key.partition}-{next_offset}-{self._new_id()}.arrow"
+        path = f"{self._table.location()}/state/{name}"
+        with self._store_errors(), self._table.io.new_output(path).create() as stream:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_file(sink, state.schema) as writer:
+                writer.write_table(state)
+            stream.write(memoryview(sink.getvalue()))
+        self._uncommitted.add(path)
+        return path
+
+    def read_state(self, path: str) -> pa.Table:
+        """Read a state checkpoint."""
+        with self._store_errors(), self._table.io.new_input(path).open() as stream:
+            return pa.ipc.open_file(pa.py_buffer(stream.read())).read_all()
+
+    def commit(
+        self,
+        written: WrittenFiles,
+        advances: Mapping[PartitionKey, Advance],
+        partition_counts: Mapping[str, int],
+        batch: str,
+    ) -> Committed:
+        """Make the files visible and move the partitions, both or neither.
+
+        Args:
+            written: what `write_rows` returned.
+            advances: the partitions this batch moves.
+            partition_counts: number of partitions by "cluster/topic", recorded for the check at the next start.
+            batch: name of the batch, to be found again in the audit log.
+
+        Raises:
+            StaleWriterError: another writer has moved one of these partitions; the files were removed.
+            RetriesExhaustedError: other partitions' writers kept winning; the files were removed.
+            UnavailableError: no answer; whether the commit holds is unknown until progress is read again, so the
+                files stay.
+        """
+        for _ in range(COMMIT_ATTEMPTS):
+            progress = self.progress()
+            self._refuse_if_moved(progress, advances, written)
+            try:
+                return self._commit_once(written, advances, partition_counts, batch, progress)
+            except CommitFailedException:
+                continue
+        self._discard(written, advances)
+        raise RetriesExhaustedError(
+            f"{COMMIT_ATTEMPTS} commits to {self.record_type.table} lost against other writers: nothing was committed"
+        )
+
+    def _commit_once(
+        self,
+        written: WrittenFiles,
+        advances: Mapping[PartitionKey, Advance],
+        partition_counts: Mapping[str, int],
+        batch: str,
+        progress: Progress,
+    ) -> Committed:
+        after = progress.advanced(
+            {key: PartitionProgress(a.next_offset, a.state_path) for key, a in advances.items()}, partition_counts
+        )
+        before = self._table.metadata.current_snapshot()
+        started_ns = self._clock.monotonic_ns()
+        try:
+            self._append(written.files, {PROGRESS_PROPERTY: after.to_json(), BATCH_PROPERTY: batch})
+        except CommitFailedException as error:
+            self._record_failure(before, written, batch, error)
+            raise
+        except (SQLAlchemyError, OSError, CommitStateUnknownException) as error:
+            self._forget(written, advances)
+            self._record_failure(before, written, batch, error)
+            raise UnavailableError(
+                f"no answer to a commit to {self.record_type.table} ({type(error).__name__}): progress must be read again"
+            ) from error
+        self._forget(written, advances)
+        snapshot = self._table.metadata.current_snapshot()
+        assert snapshot is not None
+        duration_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
+        self._record_success(before, snapshot, written, duration_ms)
+        return Committed(snapshot.snapshot_id, snapshot_number(snapshot), after)
+
+    def _append(self, files: Sequence[DataFile], properties: dict[str, str]) -> None:
+        transaction = self._table.transaction()
+        append = transaction.update_snapshot(snapshot_properties=properties).merge_append()
+        for file in files:
+            append.append_data_file(file)
+        append.commit()
+        self._table = transaction.commit_transaction()
+
+    def _refuse_if_moved(
+        self, progress: Progress, advances: Mapping[PartitionKey, Advance], written: WrittenFiles
+    ) -> None:
+        for key, advance in advances.items():
+            now = progress.partitions.get(key)
+            if (now.next_offset if now else None) != advance.expected_offset:
+                self._discard(written, advances)
+                raise StaleWriterError(
+                    f"{key} of {self.record_type.table} stands at {now.next_offset if now else 'nothing'}, this writer "
+                    f"started at {advance.expected_offset}: another writer was first, nothing was written"
+                )
+
+    def _discard(self, written: WrittenFiles, advances: Mapping[PartitionKey, Advance]) -> None:
+        for path in [*(file.file_path for file in written.files), *(a.state_path for a in advances.values())]:
+            if path in self._uncommitted:
+                self._uncommitted.discard(path)
+                with contextlib.suppress(OSError):
+                    self._table.io.delete(path)
+
+    def _forget(self, written: WrittenFiles, advances: Mapping[PartitionKey, Advance]) -> None:
+        # The table may name these files now, so they are no longer ours to delete.
+        self._uncommitted.difference_update(file.file_path for file in written.files)
+        self._uncommitted.difference_update(advance.state_path for advance in advances.values())
+
+    def _record_success(
+        self, before: Snapshot | None, after: Snapshot, written: WrittenFiles, duration_ms: float
+    ) -> None:
+        labels = self._labels(written)
+        self._metrics.increment("iceberg_transactions_total", {"status": "success", **labels})
+        self._metrics.observe("iceberg_transaction_rows", written.rows, labels)
+        self._metrics.observe("k2_iceberg_transaction_seconds", duration_ms / 1e3, {"table": self.record_type.table})
+        self._audit.append(
+            self._entry("success", before, after, written.exchange, written.asset_class, round(duration_ms, 2))
+        )
+
+    def _record_failure(self, before: Snapshot | None, written: WrittenFiles, batch: str, error: Exception) -> None:
+        self._metrics.increment("iceberg_transactions_total", {"status": "failed", **self._labels(written)})
+        self._metrics.increment(
+            "k2_iceberg_write_errors_total", {"table": self.record_type.table, "error": type(error).__name__}
+        )
+        self._audit.append(
+            AuditEntry(
+                wall_ns=self._clock.wall_ns(),
+                table=self.record_type.table,
+                status="failed",
+                exchange=written.exchange,
+                asset_class=written.asset_class,
+                record_count=written.rows,
+                snapshot_id_before=before.snapshot_id if before else None,
+                snapshot_id_after=None,
+                sequence_number_before=snapshot_number(before) if before else None,
+                sequence_number_after=None,
+                transaction_duration_ms=None,
+                batch=batch,
+                error=str(error).splitlines()[0][:300],
+                error_type=type(error).__name__,
+            )
+        )
+
+    def _entry(
+        self,
+        status: str,
+        before: Snapshot | None,
+        after: Snapshot,
+        exchange: str,
+        asset_class: str,
+        duration_ms: float | None,
+        *,
+        recovered: bool = False,
+    ) -> AuditEntry:
+        summary = after.summary.additional_properties if after.summary else {}
+        return AuditEntry(
+            wall_ns=after.timestamp_ms * 1_000_000,
+            table=self.record_type.table,
+            status=status,
+            exchange=exchange,
+            asset_class=asset_class,
+            record_count=int(summary.get("added-records", 0)),
+            snapshot_id_before=before.snapshot_id if before else None,
+            snapshot_id_after=after.snapshot_id,
+            sequence_number_before=snapshot_number(before) if before else None,
+            sequence_number_after=snapshot_number(after),
+            transaction_duration_ms=duration_ms,
+            total_records=int(summary.get("total-records", 0)),
+            total_data_files=int(summary.get("total-data-files", 0)),
+            added_data_files=int(summary.get("added-data-files", 0)),
+            added_records=int(summary.get("added-records", 0)),
+            added_files_size_bytes=int(summary.get("added-files-size", 0)),
+            batch=summary.get(BATCH_PROPERTY),
+            recovered=recovered,
+        )
+
+    def _labels(self, written: WrittenFiles) -> dict[str, str]:
+        return {
+            "exchange": written.exchange,
+            "asset_class": written.asset_class,
+            "table": self.record_type.table,
+        }
+
+    @contextlib.contextmanager
+    def _store_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._metrics.increment(
+                "k2_iceberg_write_errors_total", {"table": self.record_type.table, "error": type(error).__name__}
+            )
+            raise UnavailableError(
+                f"the warehouse of {self.record_type.table} does not take or give a file: {str(error)[:200]}"
+            ) from error
+
+
+def _parent(table: Table, snapshot: Snapshot) -> Snapshot | None:
+    if snapshot.parent_snapshot_id is None:
+        return None
+    return table.metadata.snapshot_by_id(snapshot.parent_snapshot_id)
+
+
+def _only_value(rows: pa.Table, column: str) -> str:
+    distinct = pa.compute.unique(rows.column(column))
+    return str(distinct[0]) if len(distinct) == 1 else "several"
