@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     started_ns = time.time_ns()
     run_id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
     directory = options.into or RUNS / run_id
-    directory.mkdir(parents=True, exist_ok=False)
+    _make_empty(directory)
     document = _description(options, run_id, started_ns, command)
     _write(directory, document)
     print(f"run {run_id}: clauses on the {options.stack} stack, evidence in {directory}", flush=True)
@@ -54,6 +55,19 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     if options.into is None:
         _point_latest_at(directory)
     return directory, status
+
+
+def _make_empty(directory: Path) -> None:
+    """An earlier run in the same place is replaced; anything else there is left alone.
+
+    Raises:
+        FileExistsError: the directory holds something that is no run.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / "run.json").exists():
+            raise FileExistsError(f"{directory} is not empty and no run directory: choose another --into")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
 
 
 def _pytest(options: RunOptions, directory: Path) -> int:

@@ -1,12 +1,16 @@
-"""The `k2` command: one tool for running, feeding and asking the platform."""
+"""The `k2` command: one tool for running, feeding and asking the platform.
+
+Commands import what they run: a process that only answers questions need not load the consumer, and starts sooner.
+"""
 
 import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import structlog
@@ -14,19 +18,18 @@ import typer
 from rich.console import Console
 from rich.table import Table as ScreenTable
 
-from k2 import __version__, assembly
+from k2 import __version__
 from k2.clock import SystemClock
-from k2.embedded.platform import EmbeddedPlatform
 from k2.errors import K2Error, UsageError
-from k2.feeds.binance import BinanceCapture
-from k2.feeds.capture_file import BadLine
-from k2.feeds.feed import FeedRecord
-from k2.feeds.pacing import at_rate
-from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-from k2.ingestion.feed_runner import FeedResult
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
 from k2.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from k2.feeds.capture_file import BadLine
+    from k2.feeds.feed import FeedRecord
+    from k2.ingestion.feed_runner import FeedResult
+    from k2.query.engine import QueryEngine
 
 USAGE_EXIT_CODE = 64
 INTERRUPTED_EXIT_CODE = 130
@@ -74,6 +77,8 @@ def up(
 
     Example: k2 up --port 8080, and in another terminal: k2 query trades --symbol BTCUSDT
     """
+    from k2.embedded.platform import EmbeddedPlatform
+
     _, data_directory = _common(context)
     started = time.monotonic()
     with EmbeddedPlatform(data_directory, api_port=port, rate_per_second=rate, keep=keep) as platform:
@@ -90,16 +95,20 @@ def up(
 @app.command()
 def init(context: typer.Context) -> None:
     """Create the catalog and the tables that are missing."""
+    from k2.assembly.tables import create_tables
+
     settings, _ = _common(context)
-    assembly.create_tables(settings)
+    create_tables(settings)
 
 
 @app.command()
 def consume(context: typer.Context, data_type: DataType = "trades") -> None:
     """Take one data type from Kafka into its table until SIGTERM or Ctrl-C, finishing the batch in hand."""
+    from k2.assembly.consuming import build_consumer
+
     settings, _ = _common(context)
     chosen = settings.consumer.model_copy(update={"data_type": _known_data_type(data_type)})
-    consumer = assembly.build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics())
+    consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: consumer.stop())
     consumer.run()
@@ -124,14 +133,17 @@ def feed(
 
     Example: k2 feed --capture btcusdt_20240808.gz --capture btcusdt_20240809.gz
     """
+    from k2.assembly.feeding import feed as send
+    from k2.feeds.pacing import at_rate
+
     settings, _ = _common(context)
     if bool(capture) == synthetic:
         raise UsageError("give either --capture FILE or --synthetic")
     bad_lines: list[BadLine] = []
     stopping = _stop_on_signals()
     source = _synthetic(seed, records) if synthetic else _captured(capture or [], bad_lines.append)
-    paced = at_rate(source, rate, SystemClock()) if rate else source
-    result = assembly.feed(settings, paced, window, stopping)
+    timed = at_rate(source, rate, SystemClock()) if rate else source
+    result = send(settings, timed, window, stopping)
     _report_feed(result, bad_lines, as_json)
     if result.failed:
         raise typer.Exit(74)
@@ -142,8 +154,10 @@ def feed(
 @app.command()
 def api(context: typer.Context) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C; prints its address when it listens."""
+    from k2.assembly.serving import serve_api
+
     settings, _ = _common(context)
-    assembly.serve_api(settings, Metrics(), lambda url: typer.echo(json.dumps({"url": url})))
+    serve_api(settings, Metrics(), lambda url: typer.echo(json.dumps({"url": url})))
 
 
 @query_app.command("trades")
@@ -155,8 +169,7 @@ def query_trades(
     as_json: AsJson = False,
 ) -> None:
     """Trades in order of event time. Example: k2 query trades --symbol BTCUSDT --limit 5"""
-    settings, _ = _common(context)
-    with assembly.query_engine(settings, Metrics()) as engine:
+    with _engine(context) as engine:
         _print_rows(engine.query_trades(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
 
 
@@ -169,24 +182,21 @@ def query_quotes(
     as_json: AsJson = False,
 ) -> None:
     """Quotes in order of event time."""
-    settings, _ = _common(context)
-    with assembly.query_engine(settings, Metrics()) as engine:
+    with _engine(context) as engine:
         _print_rows(engine.query_quotes(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
 
 
 @query_app.command("symbols")
 def query_symbols(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
     """Instruments that have rows."""
-    settings, _ = _common(context)
-    with assembly.query_engine(settings, Metrics()) as engine:
+    with _engine(context) as engine:
         _print_rows(engine.get_symbols(_known_data_type(data_type)).rows.to_pylist(), as_json)
 
 
 @query_app.command("gaps")
 def query_gaps(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
     """Sequence numbers that were skipped and have not arrived since."""
-    settings, _ = _common(context)
-    with assembly.query_engine(settings, Metrics()) as engine:
+    with _engine(context) as engine:
         gaps = engine.open_gaps(_known_data_type(data_type))
     names = ("exchange", "symbol", "tracker", "first_missing", "last_missing")
     _print_rows([{name: getattr(gap, name) for name in names} for gap in gaps], as_json)
@@ -229,6 +239,15 @@ def _common(context: typer.Context) -> tuple[Settings, Path]:
     return settings, data_directory
 
 
+@contextmanager
+def _engine(context: typer.Context) -> Iterator["QueryEngine"]:
+    from k2.assembly.serving import query_engine
+
+    settings, _ = _common(context)
+    with query_engine(settings, Metrics()) as engine:
+        yield engine
+
+
 def _known_data_type(data_type: str) -> str:
     if data_type not in ("trades", "quotes"):
         raise UsageError(f"--data-type is trades or quotes, not {data_type!r}")
@@ -242,16 +261,20 @@ def _stop_on_signals() -> Callable[[], bool]:
     return lambda: bool(stopped)
 
 
-def _synthetic(seed: int, records: int | None) -> Iterable[FeedRecord]:
+def _synthetic(seed: int, records: int | None) -> Iterable["FeedRecord"]:
+    from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
+
     return SyntheticExchange(SyntheticSettings(seed=seed, records=records, start_time_ns=time.time_ns()))
 
 
-def _captured(paths: Iterable[Path], on_bad_line: Callable[[BadLine], None]) -> Iterable[FeedRecord]:
+def _captured(paths: Iterable[Path], on_bad_line: Callable[["BadLine"], None]) -> Iterable["FeedRecord"]:
+    from k2.feeds.binance import BinanceCapture
+
     for path in paths:
         yield from BinanceCapture(path, on_bad_line)
 
 
-def _report_feed(result: FeedResult, bad_lines: list[BadLine], as_json: bool) -> None:
+def _report_feed(result: "FeedResult", bad_lines: list["BadLine"], as_json: bool) -> None:
     counts: dict[str, Any] = {
         "sent": result.sent,
         "acknowledged": result.acknowledged,

@@ -107,13 +107,14 @@ def metric(exposition: str, name: str, labels: Mapping[str, str]) -> float:
 def _ask(request: urllib.request.Request) -> Answer:
     try:
         with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS) as reply:
-            return Answer(reply.status, dict(reply.headers), _parsed(reply.read()))
+            return Answer(reply.status, dict(reply.headers), parsed(reply.read()))
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, dict(error.headers), _parsed(error.read()))
+            return Answer(error.code, dict(error.headers), parsed(error.read()))
 
 
-def _parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
+    """JSON where it is, else text."""
     try:
         return json.loads(body)
     except ValueError:

@@ -10,18 +10,20 @@ from k2.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class KillPlan:
-    """SIGKILL a consumer by its own hand, right after a step of the protocol.
+class SignalPlan:
+    """A signal that a consumer sends to itself, right after a step of the protocol.
 
     Attributes:
         after_step: name of the step, "WRITE".
         at_batch: the batch in which, counted from 1; ASSIGN happens before the first.
-        evidence: file the process writes a line to just before it dies, so that the kill can be shown to have bitten.
+        evidence: file the process writes a line to just before the signal, and for every step it still does after it.
+        signal: SIGKILL or SIGTERM.
     """
 
     after_step: str
     at_batch: int
     evidence: Path
+    signal: str = "SIGKILL"
 
 
 class Stack(Protocol):
@@ -34,8 +36,8 @@ class Stack(Protocol):
     def start(self) -> None:
         """Bring up what all processes need (broker, catalog, tables)."""
 
-    def start_consumer(self, data_type: str, kill: KillPlan | None = None) -> ChildProcess:
-        """Start a consumer process; with a plan it kills itself."""
+    def start_consumer(self, data_type: str, plan: SignalPlan | None = None) -> ChildProcess:
+        """Start a consumer process; with a plan it signals itself."""
 
     def start_api(self, environment: Mapping[str, str] | None = None) -> str:
         """Start an API process, with settings changed by environment variables, and return its address."""

@@ -1,4 +1,7 @@
-"""Runs K2's own consumer with an observer that kills the process after a chosen step: the product has no test switch."""
+"""Runs K2's own consumer with an observer that signals its own process after a chosen step: the product has no test switch.
+
+Every step from then on leaves a line of evidence, so that what a signal did, and what it did not, can be seen afterwards.
+"""
 
 import argparse
 import json
@@ -7,25 +10,29 @@ import signal
 import time
 from pathlib import Path
 
-from k2 import assembly
+from k2.assembly.consuming import build_consumer
 from k2.ingestion.consumer import OnStep, Step
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
 from k2.settings import load_settings
 
 
-def killer(after: Step, at_batch: int, evidence: Path) -> OnStep:
-    """An observer that leaves a line of evidence and then kills its own process."""
+def signaller(number: signal.Signals, after: Step, at_batch: int, evidence: Path) -> OnStep:
+    """An observer that writes a line for the chosen step and all later ones, and sends the signal after the first."""
+    sent = False
 
     def on_step(step: Step, batch: int) -> None:
-        if step is not after or (batch < at_batch and step is not Step.ASSIGN):
+        nonlocal sent
+        if not sent and (step is not after or (batch < at_batch and step is not Step.ASSIGN)):
             return
         line = {"step": step.name, "batch": batch, "process_id": os.getpid(), "wall_ns": time.time_ns()}
         with evidence.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.kill(os.getpid(), signal.SIGKILL)
+        if not sent:
+            sent = True
+            os.kill(os.getpid(), number)
 
     return on_step
 
@@ -35,15 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance.stacks.consumer_launcher")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--data-type", required=True)
-    parser.add_argument("--kill-after", choices=[step.name for step in Step], required=True)
+    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM"], required=True)
+    parser.add_argument("--after-step", choices=[step.name for step in Step], required=True)
     parser.add_argument("--at-batch", type=int, required=True)
     parser.add_argument("--evidence", type=Path, required=True)
     arguments = parser.parse_args()
     settings = load_settings(arguments.data_dir)
     configure_logs(settings.log_level)
     chosen = settings.consumer.model_copy(update={"data_type": arguments.data_type})
-    observer = killer(Step[arguments.kill_after], arguments.at_batch, arguments.evidence)
-    consumer = assembly.build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics(), observer)
+    number = signal.Signals[arguments.signal]
+    observer = signaller(number, Step[arguments.after_step], arguments.at_batch, arguments.evidence)
+    consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics(), observer)
     signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
     consumer.run()
 

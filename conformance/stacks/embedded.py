@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from conformance.stacks.base import KillPlan
-from k2 import assembly
+from conformance.stacks.base import SignalPlan
+from k2.assembly.tables import create_tables
 from k2.embedded.platform import all_topics, prepare_directory, write_settings
 from k2.embedded.processes import ChildProcess
 from k2.settings import load_settings
@@ -34,12 +34,12 @@ class EmbeddedStack:
         bootstrap_servers = json.loads(broker.first_line())["bootstrap_servers"]
         write_settings(self._directory, bootstrap_servers, api_port=0)
         self.settings = load_settings(self._directory)
-        assembly.create_tables(self.settings)
+        create_tables(self.settings)
 
-    def start_consumer(self, data_type: str, kill: KillPlan | None = None) -> ChildProcess:
-        """Start a consumer process; with a plan it kills itself."""
+    def start_consumer(self, data_type: str, plan: SignalPlan | None = None) -> ChildProcess:
+        """Start a consumer process; with a plan it signals itself."""
         role = f"consumer-{data_type}"
-        if kill is None:
+        if plan is None:
             return self._spawn(
                 role, ["k2.cli", "--data-dir", str(self._directory), "consume", "--data-type", data_type]
             )
@@ -47,8 +47,8 @@ class EmbeddedStack:
             role,
             [
                 "conformance.stacks.consumer_launcher",
-                *("--data-dir", str(self._directory), "--data-type", data_type, "--kill-after", kill.after_step),
-                *("--at-batch", str(kill.at_batch), "--evidence", str(kill.evidence)),
+                *("--data-dir", str(self._directory), "--data-type", data_type, "--signal", plan.signal),
+                *("--after-step", plan.after_step, "--at-batch", str(plan.at_batch), "--evidence", str(plan.evidence)),
             ],
         )
 

@@ -72,6 +72,11 @@ def ignore_step(step: Step, batch: int) -> None:
     """The observer that observes nothing."""
 
 
+def consumer_group(settings: Settings) -> str:
+    """The Kafka group of a consumer: "k2-trades"."""
+    return f"{settings.kafka.group_id}-{settings.consumer.data_type}"
+
+
 class MarketDataConsumer:
     """Consumes one data type into its table. Single-threaded; `stop` may be called from a signal handler.
 
@@ -108,7 +113,9 @@ class MarketDataConsumer:
         self._must_rewind = False
         self._batches = 0
         topics = [topic(asset, self._record_type.data_type) for asset in settings.consumer.asset_classes]
-        self._log_reader = LogReader(settings.kafka, settings.consumer, topics, self._assign, self._lost)
+        # One group a data type, so that consumers of different tables do not rebalance one another.
+        kafka = settings.kafka.model_copy(update={"group_id": consumer_group(settings)})
+        self._log_reader = LogReader(kafka, settings.consumer, topics, self._assign, self._lost)
 
     def stop(self) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -142,9 +149,11 @@ class MarketDataConsumer:
         if self._must_rewind:
             self._rewind()
         self._must_rewind = True
-        with self._timed(Step.POLL):
-            polled = self._log_reader.poll(lambda: self._stopping)
+        started = time.perf_counter()
+        polled = self._log_reader.poll(lambda: self._stopping)
         if polled is not None:
+            self._batches += 1
+            self._step_done(Step.POLL, started)
             self._process(polled)
         self._must_rewind = False
 
@@ -245,15 +254,13 @@ class MarketDataConsumer:
 
     @contextmanager
     def _timed(self, step: Step) -> Iterator[None]:
-        if step is Step.POLL:
-            self._batches += 1
         started = time.perf_counter()
         yield
-        self._metrics.observe(
-            "k2_consumer_step_seconds",
-            time.perf_counter() - started,
-            {"data_type": self._record_type.data_type, "step": step.name.lower()},
-        )
+        self._step_done(step, started)
+
+    def _step_done(self, step: Step, started: float) -> None:
+        labels = {"data_type": self._record_type.data_type, "step": step.name.lower()}
+        self._metrics.observe("k2_consumer_step_seconds", time.perf_counter() - started, labels)
         self._on_step(step, self._batches)
 
     def _record(

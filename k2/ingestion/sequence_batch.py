@@ -304,11 +304,11 @@ def _require_columns(keys: Sequence[pa.Array | pa.ChunkedArray], numbers: pa.Arr
 
 
 def _one_dictionary(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
-    return column.unify_dictionaries().combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _column(values: npt.NDArray[np.int64]) -> pa.Array:
-    # A copy: the strided views of the state records would otherwise be refused, or change under the reader.
+    # Arrow may borrow numpy's memory, and the tracker goes on changing it.
     return pa.array(values.copy())
 
 

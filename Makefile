@@ -1,0 +1,65 @@
+# GNU make. `make` alone lists what there is to do; every target first ensures the environment in .venv.
+
+BIN := .venv/bin
+PYTHON_BIN := $(BIN)/python
+UV := scripts/uv.sh
+BOOTSTRAPPED := .venv/.bootstrapped
+INSTALLED := .venv/.installed
+
+STACK ?= embedded
+LOCK_OPTIONS ?=
+
+# The caller's own Python settings must not leak into the project's environment.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup test lint readiness coverage bench lock clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## create .venv from the locked requirements (PYTHON=... names the interpreter)
+
+test: setup ## lint, unit tests, then a short conformance run; stops at the first failure
+	@$(PYTHON_BIN) scripts/check.py lint unit smoke
+
+lint: setup ## ruff, import arrows, mypy
+	@$(PYTHON_BIN) scripts/check.py lint
+
+readiness: setup ## run the suite and write the readiness card (STACK=embedded)
+	@$(PYTHON_BIN) -m conformance readiness --stack $(STACK)
+
+coverage: setup ## unit tests with the lines of k2 they miss; HTML in build/coverage/html
+	@$(PYTHON_BIN) -m pytest -n auto --cov --cov-report=term --cov-report=html
+
+bench: setup ## every measurement in benchmarks/, one after the other
+	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(PYTHON_BIN) "$$benchmark" || exit; done
+
+# Runtime and bootstrap are constrained by the development lock, so that all three agree on every version.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make lock' $(LOCK_OPTIONS)
+lock: $(BOOTSTRAPPED) ## write requirements/*.txt anew (LOCK_OPTIONS=--upgrade for newer versions)
+	$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --constraints requirements/dev.txt pyproject.toml --output-file requirements/runtime.txt
+	echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/bootstrap.txt
+
+clean: ## remove caches and build products; the environment and the evidence of runs stay
+	rm -rf build *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -path ./.tox -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## back to a fresh checkout: environments and the evidence of runs go too
+	rm -rf .venv .tox reports/runs
+
+$(BOOTSTRAPPED): requirements/bootstrap.txt scripts/create_environment.sh
+	@scripts/create_environment.sh .venv
+	@$(PYTHON_BIN) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		--requirement requirements/bootstrap.txt
+	@touch $@
+
+# Editable, without build isolation and without dependencies: nothing is fetched but what the lock names.
+$(INSTALLED): $(BOOTSTRAPPED) requirements/dev.txt pyproject.toml
+	@echo 'setup: installing the locked requirements into .venv'
+	@$(UV) pip sync --quiet --require-hashes --python $(PYTHON_BIN) requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PYTHON_BIN) --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,166 @@
+"""Speed of the sequence check, the scalar model beside the vectorised tracker, and what 10,000 keys hold.
+
+Run from the checkout: python -m benchmarks.sequence [--rows 1000000] [--symbols 1000] [--rounds 5] [--json]
+
+Symbols arrive at random, each with its own numbering, and a few in ten thousand rows are missing, late or repeated.
+Times are of the check alone, without building the columns; the best and the median of the rounds are shown, after one
+round that is not counted.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from k2.ingestion.sequence_batch import SequenceBatchTracker
+from k2.ingestion.sequence_tracker import SequenceTracker
+
+EXCHANGE = "BINANCE"
+MISSING_PER_ROW = 0.0005
+LATE_PER_ROW = 0.0005
+REPEATED_PER_ROW = 0.0005
+MEMORY_KEYS = 10_000
+MEMORY_GAPS_PER_KEY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Rows to check: `symbol_codes` and `numbers` are [rows], `symbols` the names behind the codes."""
+
+    symbols: list[str]
+    symbol_codes: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Figures of one implementation."""
+
+    implementation: str
+    best_seconds: float
+    median_seconds: float
+    million_rows_per_second: float
+
+
+def generate(rows: int, symbols: int, random_seed: int) -> Traffic:
+    """Traffic in which most numbers are in sequence; the same for the same arguments."""
+    chance = np.random.default_rng(random_seed)
+    codes = chance.integers(0, symbols, rows).astype(np.int32)
+    by_symbol = np.argsort(codes, kind="stable")
+    steps = 1 + (chance.random(rows) < MISSING_PER_ROW)
+    steps = np.where(chance.random(rows) < REPEATED_PER_ROW, 0, steps)
+    sorted_numbers = np.cumsum(steps)
+    late = np.flatnonzero(chance.random(rows - 1) < LATE_PER_ROW)
+    sorted_numbers[late], sorted_numbers[late + 1] = sorted_numbers[late + 1].copy(), sorted_numbers[late].copy()
+    numbers = np.empty(rows, np.int64)
+    numbers[by_symbol] = sorted_numbers
+    return Traffic([f"SYMBOL-{code:05}" for code in range(symbols)], codes, numbers)
+
+
+def scalar_round(traffic: Traffic) -> Callable[[], None]:
+    """One timed round of the reference model."""
+    tracker = SequenceTracker()
+    symbols = [traffic.symbols[code] for code in traffic.symbol_codes.tolist()]
+    numbers = traffic.numbers.tolist()
+
+    def check() -> None:
+        for symbol, number in zip(symbols, numbers, strict=True):
+            tracker.check_sequence(EXCHANGE, symbol, number)
+
+    return check
+
+
+def vectorised_round(traffic: Traffic) -> Callable[[], None]:
+    """One timed round of the batch tracker: all rows in one batch."""
+    tracker = SequenceBatchTracker()
+    keys, numbers = columns(traffic), pa.array(traffic.numbers)
+
+    def check() -> None:
+        tracker.check(keys, numbers)
+
+    return check
+
+
+def columns(traffic: Traffic) -> list[pa.DictionaryArray]:
+    """The key columns as the consumer decodes them."""
+    exchange_codes = pa.array(np.zeros(len(traffic.numbers), np.int32))
+    return [
+        pa.DictionaryArray.from_arrays(exchange_codes, pa.array([EXCHANGE])),
+        pa.DictionaryArray.from_arrays(pa.array(traffic.symbol_codes), pa.array(traffic.symbols)),
+    ]
+
+
+def measure(
+    implementation: str, prepare: Callable[[Traffic], Callable[[], None]], traffic: Traffic, rounds: int
+) -> Measurement:
+    """Time fresh rounds, after one that is not counted."""
+    prepare(traffic)()
+    seconds = []
+    for _ in range(rounds):
+        check = prepare(traffic)
+        started = time.perf_counter()
+        check()
+        seconds.append(time.perf_counter() - started)
+    median_seconds = statistics.median(seconds)
+    return Measurement(implementation, min(seconds), median_seconds, len(traffic.numbers) / median_seconds / 1e6)
+
+
+def state_megabytes() -> float:
+    """Numeric state of MEMORY_KEYS keys with MEMORY_GAPS_PER_KEY open gaps each."""
+    tracker = SequenceBatchTracker()
+    codes = np.tile(np.arange(MEMORY_KEYS, dtype=np.int32), MEMORY_GAPS_PER_KEY + 1)
+    numbers = np.repeat(1 + 2 * np.arange(MEMORY_GAPS_PER_KEY + 1), MEMORY_KEYS)
+    traffic = Traffic([f"SYMBOL-{code:05}" for code in range(MEMORY_KEYS)], codes, numbers)
+    tracker.check(columns(traffic), pa.array(numbers))
+    return tracker.state_bytes / 2**20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Speed of the sequence check.")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--symbols", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    options = parser.parse_args()
+    traffic = generate(options.rows, options.symbols, random_seed=1)
+    measurements = [
+        measure("scalar model", scalar_round, traffic, options.rounds),
+        measure("vectorised", vectorised_round, traffic, options.rounds),
+    ]
+    megabytes = state_megabytes()
+    if options.json:
+        figures = {
+            "rows": options.rows,
+            "symbols": options.symbols,
+            "rounds": options.rounds,
+            "measurements": [asdict(measurement) for measurement in measurements],
+            "state": {"keys": MEMORY_KEYS, "gaps_per_key": MEMORY_GAPS_PER_KEY, "megabytes": megabytes},
+        }
+        sys.stdout.write(json.dumps(figures) + "\n")
+        return
+    title = f"{options.rows:,} rows, {options.symbols:,} symbols"
+    table = Table("implementation", "best s", "median s", "M rows/s", title=title)
+    for measurement in measurements:
+        table.add_row(
+            measurement.implementation,
+            f"{measurement.best_seconds:.3f}",
+            f"{measurement.median_seconds:.3f}",
+            f"{measurement.million_rows_per_second:.1f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"state of {MEMORY_KEYS:,} keys with {MEMORY_GAPS_PER_KEY} open gaps each: {megabytes:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The one shape of every answer: {"success": true, "data", "meta"} or {"success": false, "error"}."""
+
+import math
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from k2.api.request_info import request_info
+from k2.errors import K2Error, PoolExhaustedError, QueryTimeoutError, UnavailableError, UsageError
+from k2.settings import ApiSettings
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+_MEDIA_TYPE = "application/json"
+_CODES = {
+    400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
+    413: "PAYLOAD_TOO_LARGE",
+    422: "INVALID_PARAMETER",
+}
+_UNKNOWN_PARAMETER = "extra_forbidden"
+
+_log = structlog.get_logger()
+
+
+class InvalidParameterError(UsageError):
+    """A request parameter that cannot be used.
+
+    Attributes:
+        parameter: its name, as the client wrote it.
+    """
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+def success_response(request: Request, data: Sequence[Any], meta: Mapping[str, Any]) -> Response:
+    """200 with data and meta; the request id is added to meta."""
+    body = {"success": True, "data": data, "meta": {**meta, "request_id": request_info(request.scope).request_id}}
+    return Response(orjson.dumps(body), media_type=_MEDIA_TYPE)
+
+
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    request_id: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    beside: Mapping[str, Any] | None = None,
+    **details: Any,
+) -> Response:
+    """An error envelope.
+
+    Args:
+        status: HTTP status.
+        code: what went wrong, for programs.
+        message: what went wrong, for people; nothing about the inside of the platform.
+        request_id: correlates answer and log.
+        headers: of the response.
+        beside: keys next to "success" and "error".
+        details: further keys of the error.
+    """
+    error = {"code": code, "message": message, "request_id": request_id, **details}
+    body = {**(beside or {}), "success": False, "error": error}
+    return Response(orjson.dumps(body), status, dict(headers or {}), _MEDIA_TYPE)
+
+
+def internal_error_response(request_id: str) -> Response:
+    """500 that tells nothing but the request id."""
+    return error_response(500, "INTERNAL_ERROR", "the request failed; the log has the reason", request_id)
+
+
+def exception_handlers(settings: ApiSettings) -> dict[int | type[Exception], Handler]:
+    """What each exception of a handler, of the framework or of the engine becomes."""
+
+    async def on_timeout(request: Request, error: QueryTimeoutError) -> Response:
+        return _error(request, 504, "QUERY_TIMEOUT", str(error), limit_seconds=settings.time_limit_seconds)
+
+    async def on_pool_exhausted(request: Request, _: PoolExhaustedError) -> Response:
+        headers = {"Retry-After": str(math.ceil(settings.pool_wait_seconds))}
+        return _error(request, 503, "POOL_EXHAUSTED", "every query connection is busy", headers)
+
+    return {
+        HTTPException: _on_http_exception,
+        RequestValidationError: _on_validation_error,
+        InvalidParameterError: _on_invalid_parameter,
+        UsageError: _on_usage_error,
+        QueryTimeoutError: on_timeout,
+        PoolExhaustedError: on_pool_exhausted,
+        UnavailableError: _on_unavailable,
+        K2Error: _on_other_error,
+    }
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    code = _CODES.get(error.status_code, "HTTP_ERROR")
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return _error(request, error.status_code, code, message, error.headers)
+
+
+async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
+    # The values that were sent stay out of the answer.
+    details = [{"parameter": _parameter(found), "message": _complaint(found)} for found in error.errors()]
+    message = "; ".join(f"{detail['parameter']}: {detail['message']}" for detail in details)
+    return _error(request, 422, "INVALID_PARAMETER", message, parameter=details[0]["parameter"], details=details)
+
+
+async def _on_invalid_parameter(request: Request, error: InvalidParameterError) -> Response:
+    return _error(request, 422, "INVALID_PARAMETER", f"{error.parameter}: {error}", parameter=error.parameter)
+
+
+async def _on_usage_error(request: Request, error: UsageError) -> Response:
+    return _error(request, 422, "INVALID_PARAMETER", str(error))
+
+
+async def _on_unavailable(request: Request, error: UnavailableError) -> Response:
+    _log.warning("request failed", request_id=request_info(request.scope).request_id, error=str(error))
+    return _error(request, 503, "UNAVAILABLE", "the tables cannot be read at the moment; ask again later")
+
+
+async def _on_other_error(request: Request, error: K2Error) -> Response:
+    request_id = request_info(request.scope).request_id
+    _log.error("request failed", request_id=request_id, error=str(error), exc_info=error)
+    return internal_error_response(request_id)
+
+
+def _error(
+    request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, **details: Any
+) -> Response:
+    request_id = request_info(request.scope).request_id
+    return error_response(status, code, message, request_id, headers=headers, **details)
+
+
+def _parameter(found: Mapping[str, Any]) -> str:
+    source, *path = found["loc"]
+    if found["type"] == "json_invalid" or not path:
+        return str(source)
+    return ".".join(str(part) for part in path)
+
+
+def _complaint(found: Mapping[str, Any]) -> str:
+    if found["type"] == _UNKNOWN_PARAMETER:
+        return "there is no such parameter"
+    return str(found["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,116 @@
+"""What requests may ask, and the limits of each value. Unknown names are refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+
+from k2.api.cursor import Cursor
+from k2.api.timestamps import parse_time_ns
+from k2.query.result import DEFAULT_LIMIT, RowQuery
+
+LARGEST_PAGE = 10_000
+MOST_BULK_QUERIES = 100
+MOST_BULK_ROWS = 100_000
+
+DataType = Literal["trades", "quotes"]
+
+TimeNs = Annotated[
+    int,
+    BeforeValidator(parse_time_ns),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "format": "int64"}]}),
+]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Selection(_Parameters):
+    symbol: Name | None = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
+    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    start_time: TimeNs | None = Field(
+        None, description="Event time at or after this.", examples=["2026-11-21T09:45:00Z"]
+    )
+    end_time: TimeNs | None = Field(None, description="Event time before this.", examples=["2026-11-21T09:46:00Z"])
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_PAGE, description="Rows at most.")
+
+    @field_validator("end_time")
+    @classmethod
+    def _is_not_before_the_start(cls, end_time_ns: int | None, info: ValidationInfo) -> int | None:
+        start_time_ns = info.data.get("start_time")
+        if start_time_ns is not None and end_time_ns is not None and end_time_ns < start_time_ns:
+            raise ValueError("end_time is before start_time")
+        return end_time_ns
+
+
+class RowParameters(_Selection):
+    """Query parameters of /v1/trades and /v1/quotes."""
+
+    snapshot_id: int | None = Field(None, ge=0, lt=2**63, description="Read this snapshot instead of the current one.")
+    cursor: str | None = Field(None, max_length=1_024, description="next_cursor of the page before.")
+
+    @field_validator("cursor")
+    @classmethod
+    def _was_made_here(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+        if cursor is not None:
+            decoded, wanted = Cursor.decode(cursor), info.data.get("snapshot_id")
+            if wanted is not None and decoded.snapshot_id != wanted:
+                raise ValueError("the cursor belongs to another snapshot than snapshot_id")
+        return cursor
+
+    def snapshot_and_query(self) -> tuple[int | None, RowQuery]:
+        """The snapshot to read (a cursor stays with the one it began in) and what to ask of it."""
+        if self.cursor is None:
+            return self.snapshot_id, _row_query(self)
+        cursor = Cursor.decode(self.cursor)
+        return cursor.snapshot_id, _row_query(self, cursor)
+
+
+class BulkQuery(_Selection):
+    """One question of a bulk request."""
+
+    def row_query(self) -> RowQuery:
+        """What to ask of the table."""
+        return _row_query(self)
+
+
+class BulkRequest(_Parameters):
+    """Body of POST /v1/trades/query."""
+
+    queries: list[BulkQuery] = Field(min_length=1, max_length=MOST_BULK_QUERIES)
+    snapshot_id: int | None = Field(None, ge=0, lt=2**63, description="Read this snapshot instead of the current one.")
+
+    @field_validator("queries")
+    @classmethod
+    def _fit_one_answer(cls, queries: list[BulkQuery]) -> list[BulkQuery]:
+        rows = sum(query.limit for query in queries)
+        if rows > MOST_BULK_ROWS:
+            raise ValueError(f"the limits add up to {rows} rows, over {MOST_BULK_ROWS}")
+        return queries
+
+
+class SymbolParameters(_Parameters):
+    """Query parameters of /v1/symbols."""
+
+    data_type: DataType = Field(description="Whose symbols.")
+    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
+
+
+class GapParameters(_Parameters):
+    """Query parameters of /v1/gaps."""
+
+    data_type: DataType = Field(description="Whose gaps.")
+    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    symbol: Name | None = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
+
+
+def _row_query(selection: _Selection, cursor: Cursor | None = None) -> RowQuery:
+    values: dict[str, Any] = {
+        "symbol": selection.symbol,
+        "exchange": selection.exchange,
+        "start_time_ns": selection.start_time,
+        "end_time_ns": selection.end_time,
+        "limit": selection.limit,
+    }
+    return RowQuery(**values, after=None if cursor is None else cursor.position)

@@ -1,0 +1,73 @@
+"""Rows of the tables: /v1/trades, /v1/quotes and the bulk query."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from k2.api.context import ApiContext
+from k2.api.cursor import next_cursor
+from k2.api.documentation import BULK_RESPONSES, QUOTE_RESPONSES, TRADE_RESPONSES
+from k2.api.envelope import InvalidParameterError, success_response
+from k2.api.parameters import BulkRequest, RowParameters
+from k2.api.rendering import render_rows
+from k2.errors import UsageError
+from k2.query.result import QueryResult, RowQuery
+from k2.records.definition import QUOTE, TRADE
+
+
+def create_rows_router(context: ApiContext) -> APIRouter:
+    """The routes that return rows. Their handlers block, so the framework runs them in threads."""
+    router = APIRouter(tags=["rows"])
+
+    @router.get("/v1/trades", summary="Trades in order of event time", responses=TRADE_RESPONSES)
+    def get_trades(request: Request, parameters: Annotated[RowParameters, Query()]) -> Response:
+        return _page(context, request, TRADE.data_type, parameters)
+
+    @router.get("/v1/quotes", summary="Quotes in order of event time", responses=QUOTE_RESPONSES)
+    def get_quotes(request: Request, parameters: Annotated[RowParameters, Query()]) -> Response:
+        return _page(context, request, QUOTE.data_type, parameters)
+
+    @router.post(
+        "/v1/trades/query",
+        summary="Several trade queries, answered from one snapshot within one time limit",
+        responses=BULK_RESPONSES,
+    )
+    def query_trades(request: Request, body: BulkRequest) -> Response:
+        queries = [query.row_query() for query in body.queries]
+        results = _results(context, TRADE.data_type, queries, body.snapshot_id, "snapshot_id")
+        data = [{"rows": render_rows(result.rows), "meta": _row_meta(result)} for result in results]
+        return success_response(request, data, {**_snapshot_meta(results[0]), "count": len(data)})
+
+    return router
+
+
+def _page(context: ApiContext, request: Request, data_type: str, parameters: RowParameters) -> Response:
+    snapshot_id, query = parameters.snapshot_and_query()
+    source = "snapshot_id" if parameters.cursor is None else "cursor"
+    (result,) = _results(context, data_type, [query], snapshot_id, source)
+    return success_response(request, render_rows(result.rows), {**_snapshot_meta(result), **_row_meta(result)})
+
+
+def _results(
+    context: ApiContext, data_type: str, queries: Sequence[RowQuery], snapshot_id: int | None, snapshot_source: str
+) -> tuple[QueryResult, ...]:
+    try:
+        return context.engine.query_rows(
+            data_type,
+            queries,
+            snapshot_id=snapshot_id,
+            time_limit_seconds=context.settings.time_limit_seconds,
+            pool_wait_seconds=context.settings.pool_wait_seconds,
+        )
+    except UsageError as error:
+        # Everything else was validated before; only storage knows which snapshots there are.
+        raise InvalidParameterError(snapshot_source, str(error)) from error
+
+
+def _snapshot_meta(result: QueryResult) -> dict[str, int | None]:
+    return {"snapshot_id": result.snapshot_id, "snapshot_time_ms": result.snapshot_time_ms}
+
+
+def _row_meta(result: QueryResult) -> dict[str, int | str | None]:
+    return {"count": result.rows.num_rows, "next_cursor": next_cursor(result.snapshot_id, result.next_position)}
