@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from conformance.checkers.registry import CHECKERS
-from conformance.checkers.verdict import Verdict, run_checker, unknown
+from conformance.checkers.verdict import Outcome, Verdict, run_checker, unknown, worst
 from conformance.history import History, HistoryError, history_sha256
 from conformance.history.files import HISTORY_FILE
 
@@ -62,6 +62,12 @@ def judge_paths(paths: Iterable[Path]) -> list[tuple[Path, Verdict]]:
     """
     directories = [directory for path in paths for directory in _history_directories(path)]
     return [(directory, judge(directory)) for directory in dict.fromkeys(directories)]
+
+
+def worst_of(judged: Iterable[tuple[Path, Verdict]]) -> Outcome:
+    """The worst outcome of all; UNKNOWN if nothing was judged."""
+    outcomes = [verdict.outcome for _, verdict in judged]
+    return worst(outcomes) if outcomes else Outcome.UNKNOWN
 
 
 def differences(run_directory: Path, judged: Sequence[tuple[Path, Verdict]]) -> list[Difference]:
@@ -120,7 +126,9 @@ def _compare(line: dict[str, Any], directory: Path, verdict: Verdict) -> list[Di
         ("history_sha256", line["history_sha256"], _sha256(directory)),
     ]
     return [
-        Difference(line["clause"], line["history"], what, str(kept), str(now)) for what, kept, now in pairs if kept != now
+        Difference(line["clause"], line["history"], what, str(kept), str(now))
+        for what, kept, now in pairs
+        if kept != now
     ]
 
 

@@ -66,6 +66,8 @@ def find_in_answers(history: History, journey: Journey) -> Iterator[Finding]:
                 faults.setdefault((fault.kind, fault.detail), []).append(fault)
     for (kind, detail), same in faults.items():
         yield Finding(kind, detail, len(same), tuple(f"request {fault.request}: {fault.rows} rows" for fault in same))
+    if not named:
+        yield doubt("nothing_answered", "no request was recorded as answered")
     nameless = sorted(answers.names - named)
     if nameless:
         yield doubt("request_unknown", "rows were answered to requests not recorded", len(nameless), tuple(nameless))

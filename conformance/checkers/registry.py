@@ -6,6 +6,7 @@ from conformance.checkers import (
     audit,
     dead_letters,
     delivery,
+    facts,
     provenance,
     request_limits,
     sequence,
@@ -21,4 +22,5 @@ CHECKERS: Mapping[str, Checker] = {
     "time_limits": time_limits.check,
     "dead_letters": dead_letters.check,
     "audit": audit.check,
+    "facts": facts.check,
 }

@@ -3,6 +3,7 @@
 Verified:
 - wrong_status: work longer than its limit is answered 504, shorter work 200.
 - wrong_envelope: the body of a 504 names QUERY_TIMEOUT.
+- that some work was longer than its limit; otherwise the verdict is unknown.
 - late: every answer comes within the limit plus a quarter of it, or plus 250 ms if that is more.
 - early: no 504 comes before the limit has passed.
 - slot_not_returned: a request that follows on the same slot is answered 200.
@@ -131,6 +132,8 @@ def _still_active(request: _Request) -> str | None:
 
 
 def _gaps_in_evidence(requests: Sequence[_Request], timed_out: Sequence[_Request]) -> Iterator[Finding]:
+    if not any(request.due_status == _TIMED_OUT for request in requests):
+        yield doubt("limit_untried", "no request asked for work longer than its limit")
     silent = tuple(request.name for request in requests if request.status is None)
     if silent:
         yield doubt("no_answer", "no answer could be read", len(silent), silent)

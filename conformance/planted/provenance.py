@@ -102,8 +102,7 @@ def _is_new(messages: pa.Table, row: int) -> bool:
 def _reordered_in_the_log(history: History) -> History:
     """Two neighbours of one key changed places in the log, and all that follows agrees."""
     fed = table_of(history, "fed", TRADES)
-    acknowledged = [row for row in _rows_where(fed, symbol="BHP", outcome="ok") if row > ROW][:2]
-    offsets = [fed["kafka_offset"][row].as_py() for row in acknowledged]
+    offsets = [fed["kafka_offset"][row].as_py() for row in _sent_once(fed, "BHP")[:2]]
     exchanged = {offsets[0]: offsets[1], offsets[1]: offsets[0]}
 
     def exchange(table: pa.Table) -> pa.Table:
@@ -120,6 +119,28 @@ def _reordered_in_the_log(history: History) -> History:
     for stage in ("fed", "logged", "stored", "answered"):
         history = edit_stage(history, stage, exchange, TRADES)
     return history
+
+
+def _moved_to_another_partition(history: History) -> History:
+    fed = table_of(history, "fed", TRADES)
+    offset = fed["kafka_offset"][_sent_once(fed, "BTCUSDT")[3]].as_py()
+
+    def move(table: pa.Table) -> pa.Table:
+        (row,) = _rows_where(table, topic="market.crypto.trades", kafka_partition=0, kafka_offset=offset)
+        return set_values(table, row, kafka_partition=1, kafka_offset=10_000)
+
+    return edit_stage(history, "logged", move, TRADES)
+
+
+def _sent_once(fed: pa.Table, symbol: str) -> list[int]:
+    """Rows of acknowledged records of a symbol that were sent but once."""
+    rows = _rows_where(fed, symbol=symbol)
+    identities = [(fed["session"][row].as_py(), fed["session_sequence"][row].as_py()) for row in rows]
+    return [
+        row
+        for row, identity in zip(rows, identities, strict=True)
+        if identities.count(identity) == 1 and fed["outcome"][row].as_py() == "ok"
+    ]
 
 
 def _failed_but_stored(history: History) -> History:
@@ -195,6 +216,10 @@ def _answered_to_nobody(history: History) -> History:
     )
 
 
+def _nothing_asked(history: History) -> History:
+    return edit_operations(history, "request", lambda _: None)
+
+
 def _limit_ignored(history: History) -> History:
     return edit_operations(
         history, "request", lambda one: with_attributes(one, {"limit": 4}) if "limit" in one.attributes else one
@@ -211,7 +236,7 @@ def _rows_where(table: pa.Table, **values: object) -> list[int]:
     return np.flatnonzero(chosen).tolist()
 
 
-def _set_where(table: pa.Table, where: dict[str, Any], **changed: Any) -> pa.Table:
+def _set_where(table: pa.Table, where: dict[str, Any], **changed: object) -> pa.Table:
     for row in _rows_where(table, **where):
         table = set_values(table, row, **changed)
     return table
@@ -237,11 +262,7 @@ SUITE = Suite(
         ),
         Defect("repeated_source_number_kept", "duplicated", _repeated_number_kept),
         Defect("neighbours_swapped_in_log", "reordered", _reordered_in_the_log),
-        Defect(
-            "key_moved_to_another_partition",
-            "reordered",
-            _edited("logged", lambda table: set_values(table, ROW, kafka_partition=1, kafka_offset=10_000)),
-        ),
+        Defect("record_in_another_partition", "reordered", _moved_to_another_partition),
         Defect(
             "price_changed_in_its_last_digit",
             "mutated",
@@ -309,6 +330,7 @@ SUITE = Suite(
         ),
         Defect("limit_ignored", "incomplete_answer", _limit_ignored),
         Defect("answer_to_no_request", "request_unknown", _answered_to_nobody, Outcome.UNKNOWN),
+        Defect("no_request_recorded", "nothing_answered", _nothing_asked, Outcome.UNKNOWN),
         Defect("log_not_followed", "missing_stage", lambda one: without_stage(one, "logged"), Outcome.UNKNOWN),
     ),
 )

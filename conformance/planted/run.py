@@ -13,6 +13,7 @@ from conformance.planted import (
     audit,
     dead_letters,
     delivery,
+    facts,
     provenance,
     request_limits,
     sequence,
@@ -28,6 +29,7 @@ SUITES: tuple[Suite, ...] = (
     time_limits.SUITE,
     dead_letters.SUITE,
     audit.SUITE,
+    facts.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)
 

@@ -74,6 +74,10 @@ def _hung(history: History) -> History:
     )
 
 
+def _only_short_work(history: History) -> History:
+    return edit_operations(history, "request", lambda one: one if one.attributes["status"] == 200 else None)
+
+
 SUITE = Suite(
     "time_limits",
     clean_time_limits,
@@ -89,6 +93,7 @@ SUITE = Suite(
         Defect("slot_not_given_back", "slot_not_returned", _answered("stopped_1", follow_up_status=503)),
         Defect("query_still_running", "work_not_stopped", _answered("stopped_1", active_connections_after=1)),
         Defect("slot_not_tried", "slot_not_tried", _answered("stopped_1", follow_up_status=None), Outcome.UNKNOWN),
+        Defect("only_short_work", "limit_untried", _only_short_work, Outcome.UNKNOWN),
         Defect("no_answer_read", "no_answer", _answered("stopped_1", status=None), Outcome.UNKNOWN),
     ),
 )

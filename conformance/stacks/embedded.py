@@ -23,8 +23,7 @@ class EmbeddedStack:
         self._log_directory = directory / "logs"
         self._partitions = partitions
         self._environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
-        self._children: dict[str, ChildProcess] = {}
-        self._started = 0
+        self._children: list[ChildProcess] = []
 
     def start(self) -> None:
         """Start the broker and create the tables."""
@@ -59,7 +58,7 @@ class EmbeddedStack:
 
     def process(self, role: str) -> ChildProcess:
         """The newest process of a role: "consumer-trades", "api"."""
-        return self._children[role]
+        return next(child for child in reversed(self._children) if child.name == role)
 
     def logs(self) -> Mapping[str, str]:
         """Everything each process has logged, by file name."""
@@ -67,9 +66,9 @@ class EmbeddedStack:
 
     def stop(self) -> None:
         """End all processes, the broker last."""
-        for child in reversed(self._children.values()):
+        for child in reversed(self._children):
             child.stop()
-        self._children = {}
+        self._children = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -81,8 +80,7 @@ class EmbeddedStack:
         self.stop()
 
     def _spawn(self, role: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> ChildProcess:
-        self._started += 1
-        log = self._log_directory / f"{self._started:02d}-{role}.log"
+        log = self._log_directory / f"{len(self._children) + 1:02d}-{role}.log"
         child = ChildProcess(role, arguments, log, {**self._environment, **(environment or {})})
-        self._children[role] = child
+        self._children.append(child)
         return child

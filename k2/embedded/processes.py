@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from k2.errors import UnavailableError
 
@@ -53,10 +52,10 @@ class ChildProcess:
         Raises:
             UnavailableError: it ended without one; the message shows the end of its log.
         """
-        stdout = self._stdout()
-        line = stdout.readline().decode(errors="replace").strip()
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().decode(errors="replace").strip()
         if not line:
-            self._process.wait(STOP_TIMEOUT_SECONDS)
+            self.wait(STOP_TIMEOUT_SECONDS)
             raise UnavailableError(f"{self.name} did not start: {self.last_log_line()}")
         return line
 
@@ -71,7 +70,9 @@ class ChildProcess:
         Raises:
             subprocess.TimeoutExpired: it still runs.
         """
-        return self._process.wait(timeout_seconds)
+        status = self._process.wait(timeout_seconds)
+        self._close_pipes()
+        return status
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> int:
         """Ask it to end, insist after a while, and return the exit status."""
@@ -79,21 +80,20 @@ class ChildProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            status = self._process.wait(timeout_seconds)
+            return self.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            status = self._process.wait()
-        self._stdout().close()
-        return status
+            return self.wait(timeout_seconds)
 
     def last_log_line(self) -> str:
         """The last line of its log, shortened."""
         lines = self.log_path.read_text(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "it printed nothing"
 
-    def _stdout(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _die_with_parent() -> None:

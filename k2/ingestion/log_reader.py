@@ -119,7 +119,8 @@ class LogReader:
             if left_seconds <= 0:
                 break
             try:
-                fetched = self._client.consume(MESSAGES_A_CALL, min(left_seconds, LONGEST_CALL_SECONDS))
+                wanted = min(MESSAGES_A_CALL, self._settings.batch_rows - len(self._in_hand))
+                fetched = self._client.consume(wanted, min(left_seconds, LONGEST_CALL_SECONDS))
             except KafkaException as error:
                 raise unavailable(error, "polling") from error
             if self._failure is not None:

@@ -76,7 +76,6 @@ from k2.records.avro_readers import (
     read_text,
 )
 
-
 Walk = Callable[[Bodies, Programs, Columns, Dictionaries, Verdicts, Int64s], Long]
 
 
@@ -126,7 +125,7 @@ def _place(dictionaries: Dictionaries, slot: Long, entry: Long) -> None:
 
 @compiled
 def _enter(dictionaries: Dictionaries, slot: Long, code: Long, position: Long, length: Long) -> Long:
-    entry = dictionaries.state[slot, ENTRIES]
+    entry: Long = dictionaries.state[slot, ENTRIES]
     dictionaries.hashes[slot, entry] = code
     dictionaries.starts[slot, entry] = position
     dictionaries.lengths[slot, entry] = length
@@ -144,13 +143,13 @@ def _enter(dictionaries: Dictionaries, slot: Long, code: Long, position: Long, l
 @compiled
 def _dictionary_entry(data: UInt8s, position: Long, length: Long, dictionaries: Dictionaries, slot: Long) -> Long:
     """Number of the distinct string at `position`, entering it if it is new."""
-    latest = dictionaries.state[slot, LATEST]
+    latest: Long = dictionaries.state[slot, LATEST]
     if latest >= 0 and _is_entry(data, position, length, dictionaries, slot, latest):
         return latest
     code = _hash(data, position, length)
     mask = dictionaries.state[slot, SLOTS] - 1
     for probe in range(MAXIMUM_PROBES):
-        entry = np.int64(dictionaries.slots[slot, (code + probe) & mask]) - 1
+        entry: Long = np.int64(dictionaries.slots[slot, (code + probe) & mask]) - 1
         if entry < 0:
             break
         if dictionaries.hashes[slot, entry] == code and _is_entry(data, position, length, dictionaries, slot, entry):

@@ -18,8 +18,10 @@ from k2.records import avro_arrays as arrays
 from k2.records.definition import DECIMAL_PRECISION, DECIMAL_SCALE, Field, Kind, RecordType
 from k2.records.writer_schema import (
     MAXIMUM_NESTING,
+    AvroType,
     Names,
-    Refused,
+    RefusedError,
+    attribute,
     brief,
     integer,
     record_fields,
@@ -126,13 +128,14 @@ def compile_program(record_type: RecordType, writer_schema: WriterSchema) -> Pro
         SchemaError: the schema is malformed or recursive, is of another record, lacks a field we cannot do without, or
             has one in a type that cannot be turned into ours exactly.
     """
-    compiler = _Compiler(record_type)
     try:
         schema = json.loads(writer_schema) if isinstance(writer_schema, str) else writer_schema
-        return compiler.compile(schema)
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"writer schema of {record_type.name} is not JSON: {str(error)[:80]}") from error
-    except Refused as refusal:
+    compiler = _Compiler(record_type)
+    try:
+        return compiler.compile(schema)
+    except RefusedError as refusal:
         field = f", field {compiler.field[:80]}" if compiler.field else ""
         raise SchemaError(f"writer schema of {record_type.name}{field}: {refusal}") from refusal
 
@@ -158,18 +161,18 @@ class _Compiler:
         self._tables: list[int] = []
         self._fields: list[str] = []
         self._names = Names()
-        self._records: list[Mapping[str, Any]] = []
+        self._records: list[AvroType] = []
         self._levels = 0
         self._blocks = 0
         self._nesting = 0
 
-    def compile(self, schema: Any) -> Program:
+    def compile(self, schema: object) -> Program:
         if not isinstance(schema, Mapping) or type_name(schema) != "record":
-            raise Refused(f"is {brief(schema)}; a record is needed")
+            raise RefusedError(f"is {brief(schema)}; a record is needed")
         namespace = self._names.define(schema, "")
         name = schema["name"].rpartition(".")[2]
         if name != self._record_type.name:
-            raise Refused(f"is of the record {name[:80]!r}; the message belongs to another topic")
+            raise RefusedError(f"is of the record {name[:80]!r}; the message belongs to another topic")
         self._records.append(schema)
         ours = {field.name: field for field in self._record_type.fields}
         columns = dict(zip(ours, Layout.of(self._record_type).columns, strict=True))
@@ -179,26 +182,26 @@ class _Compiler:
             elif self.field in columns:
                 self._read(ours[self.field], columns.pop(self.field), field_type, namespace)
             else:
-                raise Refused("appears twice")
+                raise RefusedError("appears twice")
         for self.field, column in columns.items():
             field = ours[self.field]
             if not field.nullable and field.kind is not Kind.STRING_MAP:
-                raise Refused("is missing, and no record can do without it")
+                raise RefusedError("is missing, and no record can do without it")
             self._emit(_NULLS[column.operation], column)
         self.field = ""
         self._emit(arrays.OP_END)
         code = np.array(self._code, dtype=np.int64)
         return Program(code, np.array(self._tables, dtype=np.int64), tuple(self._fields), self._nesting)
 
-    def _read(self, field: Field, column: Column, schema: Any, namespace: str) -> None:
-        schema, namespace = self._names.resolve(schema, namespace)
-        if not isinstance(schema, list):
-            self._read_value(field, column, schema, namespace)
+    def _read(self, field: Field, column: Column, schema: object, namespace: str) -> None:
+        resolved, namespace = self._names.resolve(schema, namespace)
+        if not isinstance(resolved, list):
+            self._read_value(field, column, resolved, namespace)
             return
-        branches = [self._names.resolve(branch, namespace) for branch in schema]
+        branches = [self._names.resolve(branch, namespace) for branch in resolved]
         is_null = [type_name(branch) == "null" for branch, _ in branches]
         if is_null.count(False) != 1 or len(branches) > 2:
-            raise Refused(f"is the union {brief(schema)}; only null and one other type can be read")
+            raise RefusedError(f"is the union {brief(resolved)}; only null and one other type can be read")
         targets = self._union(len(branches))
         jumps = []
         for number, (branch, branch_namespace) in enumerate(branches):
@@ -213,9 +216,8 @@ class _Compiler:
                 jumps.append(self._emit(arrays.OP_JUMP))
         self._land(jumps)
 
-    def _read_value(self, field: Field, column: Column, schema: Any, namespace: str) -> None:
-        kind = type_name(schema)
-        logical = schema.get("logicalType") if isinstance(schema, Mapping) else None
+    def _read_value(self, field: Field, column: Column, schema: AvroType, namespace: str) -> None:
+        kind, logical = type_name(schema), attribute(schema, "logicalType")
         match field.kind:
             case Kind.LONG if kind in ("long", "int") and logical is None:
                 self._emit(_SKIPS[kind], column)
@@ -230,42 +232,42 @@ class _Compiler:
             case Kind.DECIMAL if kind in ("bytes", "fixed") and logical == "decimal":
                 size = integer(schema, "size") if kind == "fixed" else -1
                 self._emit(arrays.OP_DECIMAL, column, first=self._table(_decimal_words(schema)), second=size)
-            case Kind.STRING_MAP if kind == "map" and self._is_string(schema.get("values"), namespace):
+            case Kind.STRING_MAP if kind == "map" and self._is_string(attribute(schema, "values"), namespace):
                 self._emit(arrays.OP_MAP, column, first=column.text, second=column.entries)
             case _:
-                raise Refused(f"is {brief(schema)}, which cannot be read as {field.kind.value} exactly")
+                raise RefusedError(f"is {brief(schema)}, which cannot be read as {field.kind.value} exactly")
 
-    def _is_string(self, schema: Any, namespace: str) -> bool:
+    def _is_string(self, schema: object, namespace: str) -> bool:
         return type_name(self._names.resolve(schema, namespace)[0]) == "string"
 
-    def _skip(self, schema: Any, namespace: str) -> bool:
+    def _skip(self, schema: object, namespace: str) -> bool:
         """Read past a value of any type; returns whether it takes any bytes."""
         self._levels += 1
         if self._levels > MAXIMUM_NESTING:
-            raise Refused(f"is nested deeper than {MAXIMUM_NESTING} levels")
-        schema, namespace = self._names.resolve(schema, namespace)
-        kind = type_name(schema)
+            raise RefusedError(f"is nested deeper than {MAXIMUM_NESTING} levels")
+        resolved, namespace = self._names.resolve(schema, namespace)
+        kind = type_name(resolved)
         takes_bytes = True
         match kind:
             case "null" | "float" | "double" | "fixed":
-                takes_bytes = self._skip_fixed(_SIZES[kind] if kind in _SIZES else integer(schema, "size"))
+                takes_bytes = self._skip_fixed(_SIZES[kind] if kind in _SIZES else integer(resolved, "size"))
             case "int" | "long" | "bytes" | "string":
                 self._emit(_SKIPS[kind])
             case "boolean":
                 self._emit(arrays.OP_BOOLEAN, second=1)
             case "enum":
-                count = len(symbols(schema))
+                count = len(symbols(resolved))
                 self._emit(arrays.OP_ENUM, first=self._table([0] * count), second=count)
             case "record":
-                takes_bytes = self._skip_record(schema, namespace)
-            case "union":
-                self._skip_union(schema, namespace)
+                takes_bytes = self._skip_record(resolved, namespace)
+            case "union" if isinstance(resolved, list):
+                self._skip_union(resolved, namespace)
             case "array":
-                self._skip_blocks(schema.get("items"), namespace, has_keys=False)
+                self._skip_blocks(attribute(resolved, "items"), namespace, has_keys=False)
             case "map":
-                self._skip_blocks(schema.get("values"), namespace, has_keys=True)
+                self._skip_blocks(attribute(resolved, "values"), namespace, has_keys=True)
             case _:
-                raise Refused(f"has the unknown type {brief(schema)}")
+                raise RefusedError(f"has the unknown type {brief(resolved)}")
         self._levels -= 1
         return takes_bytes
 
@@ -274,9 +276,9 @@ class _Compiler:
             self._emit(arrays.OP_FIXED, second=size)
         return size > 0
 
-    def _skip_record(self, schema: Mapping[str, Any], namespace: str) -> bool:
+    def _skip_record(self, schema: AvroType, namespace: str) -> bool:
         if any(schema is outer for outer in self._records):
-            raise Refused(f"has the record {schema['name'][:80]!r} within itself; recursive schemas are refused")
+            raise RefusedError("has a record within itself; recursive schemas are refused")
         self._records.append(schema)
         parent = self.field
         takes_bytes = False
@@ -287,16 +289,16 @@ class _Compiler:
         self._records.pop()
         return takes_bytes
 
-    def _skip_union(self, schema: Sequence[Any], namespace: str) -> None:
-        targets = self._union(len(schema))
+    def _skip_union(self, branches: Sequence[object], namespace: str) -> None:
+        targets = self._union(len(branches))
         jumps = []
-        for number, branch in enumerate(schema):
+        for number, branch in enumerate(branches):
             self._tables[targets + number] = len(self._code)
             self._skip(branch, namespace)
             jumps.append(self._emit(arrays.OP_JUMP))
         self._land(jumps)
 
-    def _skip_blocks(self, items: Any, namespace: str, *, has_keys: bool) -> None:
+    def _skip_blocks(self, items: object, namespace: str, *, has_keys: bool) -> None:
         depth = self._blocks
         self._blocks += 1
         self._nesting = max(self._nesting, self._blocks)
@@ -324,7 +326,7 @@ class _Compiler:
         self, operation: int, column: Column | None = None, *, first: int = 0, second: int = 0, third: int = 0
     ) -> int:
         if len(self._code) >= MAXIMUM_INSTRUCTIONS:
-            raise Refused(f"makes the schema larger than {MAXIMUM_INSTRUCTIONS} values")
+            raise RefusedError(f"makes the schema larger than {MAXIMUM_INSTRUCTIONS} values")
         slot, validity = (-1, -1) if column is None else (column.slot, column.validity)
         self._code.append([operation, slot, validity, first, second, third])
         self._fields.append(self.field)
@@ -335,13 +337,13 @@ class _Compiler:
         return len(self._tables) - len(words)
 
 
-def _decimal_words(schema: Mapping[str, Any]) -> tuple[int, int, int]:
-    """The kernel's entry of a decimal: the limit of its unscaled value as two words, and how often to multiply by 10."""
+def _decimal_words(schema: AvroType) -> tuple[int, int, int]:
+    """A decimal's words in the tables: the limit of its unscaled value (two words), how often to multiply it by 10."""
     precision = integer(schema, "precision", minimum=1)
     scale = integer(schema, "scale", default=0)
     steps = DECIMAL_SCALE - scale
     if steps < 0 or precision + steps > DECIMAL_PRECISION:
-        raise Refused(
+        raise RefusedError(
             f"is decimal({brief(precision)}, {brief(scale)}), which does not fit"
             f" decimal({DECIMAL_PRECISION}, {DECIMAL_SCALE}) exactly"
         )

@@ -1,10 +1,8 @@
 """The memory the kernel writes into, and the Arrow arrays that look at it afterwards without copying a row."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from k2.records import avro_arrays as arrays
@@ -55,15 +53,19 @@ class ColumnBuffers:
         dictionaries.state[:, arrays.LATEST] = -1
         return cls(layout, columns, dictionaries)
 
-    def record_batch(self, record_type: RecordType, schema: pa.Schema, data: npt.NDArray[np.uint8], rows: int) -> Any:
+    def record_batch(
+        self, record_type: RecordType, schema: pa.Schema, data: arrays.UInt8s, rows: int
+    ) -> pa.RecordBatch:
         """The first `rows` rows as a pa.RecordBatch of `schema`; `data` is what the bodies were read from."""
-        arrays = [
+        built = [
             self._array(field, column, schema.field(field.name).type, data, rows)
             for field, column in zip(record_type.fields, self.layout.columns, strict=True)
         ]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+        return pa.RecordBatch.from_arrays(built, schema=schema)
 
-    def _array(self, field: Field, column: Column, arrow_type: pa.DataType, data: npt.NDArray[np.uint8], rows: int) -> Any:
+    def _array(
+        self, field: Field, column: Column, arrow_type: pa.DataType, data: arrays.UInt8s, rows: int
+    ) -> pa.Array:
         columns = self.columns
         null_count, bitmap = 0, None
         if column.validity >= 0:
@@ -78,7 +80,8 @@ class ColumnBuffers:
             return pa.Array.from_buffers(arrow_type, rows, [bitmap, values], null_count)
         if column.operation in (arrays.OP_ENUM, arrays.OP_DICTIONARY):
             indices, values = self._indices(field, column, data, rows)
-            return pa.DictionaryArray.from_buffers(arrow_type, rows, [bitmap, pa.py_buffer(indices)], values, null_count)
+            buffers = [bitmap, pa.py_buffer(indices)]
+            return pa.DictionaryArray.from_buffers(arrow_type, rows, buffers, values, null_count)
         offsets = columns.offsets[column.slot, : rows + 1]
         if column.operation == arrays.OP_STRING:
             return _strings(offsets, columns.texts[column.text], bitmap, null_count)
@@ -90,8 +93,8 @@ class ColumnBuffers:
         return pa.Array.from_buffers(arrow_type, rows, [bitmap, pa.py_buffer(offsets)], null_count, children=[entries])
 
     def _indices(
-        self, field: Field, column: Column, data: npt.NDArray[np.uint8], rows: int
-    ) -> tuple[npt.NDArray[np.int32], Any]:
+        self, field: Field, column: Column, data: arrays.UInt8s, rows: int
+    ) -> tuple[arrays.Int32s, pa.Array]:
         """Indices and distinct values of a dictionary column."""
         indices = self.columns.indices[column.slot, :rows]
         if column.operation == arrays.OP_ENUM:
@@ -111,6 +114,8 @@ class ColumnBuffers:
         return indices, values
 
 
-def _strings(offsets: npt.NDArray[np.int32], text: npt.NDArray[np.uint8], bitmap: Any = None, null_count: int = 0) -> Any:
+def _strings(
+    offsets: arrays.Int32s, text: arrays.UInt8s, bitmap: pa.Buffer | None = None, null_count: int = 0
+) -> pa.Array:
     buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(text[: offsets[-1]])]
     return pa.Array.from_buffers(pa.string(), offsets.size - 1, buffers, null_count)

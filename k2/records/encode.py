@@ -51,7 +51,7 @@ class RecordEncoder:
             RecordError: a value is missing, unknown, of another type, or could not be stored exactly; the message names
                 the field and the value.
         """
-        values = {}
+        values: dict[str, object] = {}
         for field, default, convert in self._fields:
             value = record.get(field.name, default)
             if value is None and field.nullable:

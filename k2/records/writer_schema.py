@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+# A type as its JSON gives it: the name of a primitive or of a named type, a union, or a dict.
+AvroType = str | list[Any] | Mapping[str, Any]
+
 PRIMITIVES = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
 
 # Deeper nesting of types is an attack or a mistake.
@@ -13,7 +16,7 @@ _NAMED = ("record", "enum", "fixed")
 _LARGEST_LONG = 2**63 - 1
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A schema cannot be used. The message completes "field x ..."; avro_program.py adds the field and wraps it."""
 
 
@@ -27,73 +30,81 @@ class Names:
         """Remember a record, enum or fixed; returns the namespace for the names inside it."""
         name = schema.get("name")
         if not isinstance(name, str) or not name:
-            raise Refused("has a type without a name")
+            raise RefusedError("has a type without a name")
         inner = name.rpartition(".")[0] if "." in name else schema.get("namespace", namespace) or ""
         if not isinstance(inner, str):
-            raise Refused(f"has a type {name[:80]!r} whose namespace is not a string")
+            raise RefusedError(f"has a type {name[:80]!r} whose namespace is not a string")
         known, _ = self._types.setdefault(_full_name(name, inner), (schema, inner))
         if known is not schema:
-            raise Refused(f"defines the type {name[:80]!r} a second time")
+            raise RefusedError(f"defines the type {name[:80]!r} a second time")
         return inner
 
-    def resolve(self, schema: Any, namespace: str) -> tuple[Any, str]:
-        """What stands behind names and wrappers: a primitive's name, a list (union) or the dict of any other type;
-        and the namespace in which the names inside it are to be read."""
+    def resolve(self, schema: object, namespace: str) -> tuple[AvroType, str]:
+        """What stands behind names and wrappers, and the namespace in which the names inside it are to be read."""
         for _ in range(MAXIMUM_NESTING):
             if isinstance(schema, str) and schema not in PRIMITIVES:
                 full_name = _full_name(schema, namespace)
                 if full_name not in self._types:
-                    raise Refused(f"has the unknown type {schema[:80]!r}")
+                    raise RefusedError(f"has the unknown type {schema[:80]!r}")
                 return self._types[full_name]
-            if not isinstance(schema, Mapping):
+            if isinstance(schema, str | list):
                 return schema, namespace
+            if not isinstance(schema, Mapping):
+                raise RefusedError(f"has the unknown type {brief(schema)}")
             inner = schema.get("type")
             if inner in _NAMED:
                 return schema, self.define(schema, namespace)
             if isinstance(inner, str) and (inner in PRIMITIVES or inner in ("array", "map")):
                 return schema, namespace
             schema = inner
-        raise Refused(f"is nested deeper than {MAXIMUM_NESTING} levels")
+        raise RefusedError(f"is nested deeper than {MAXIMUM_NESTING} levels")
 
 
-def type_name(schema: Any) -> str:
-    """Avro type of a resolved schema: "long", "record", "union"...; "" for what is none."""
+def type_name(schema: AvroType) -> str:
+    """Avro's name of a resolved type: "long", "record", "union"..."""
     if isinstance(schema, list):
         return "union"
-    name = schema.get("type") if isinstance(schema, Mapping) else schema
-    return name if isinstance(name, str) else ""
+    return str(attribute(schema, "type")) if isinstance(schema, Mapping) else schema
 
 
-def record_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def attribute(schema: AvroType, name: str, default: object = None) -> object:
+    """An attribute of a type, such as "items"; `default` for a type that has none of that name."""
+    return schema.get(name, default) if isinstance(schema, Mapping) else default
+
+
+def record_fields(schema: AvroType) -> Iterator[tuple[str, object]]:
     """Name and type of each field of a record, in wire order."""
-    fields = schema.get("fields")
+    fields = attribute(schema, "fields")
     if not isinstance(fields, list):
-        raise Refused("is a record without a list of fields")
+        raise RefusedError("is a record without a list of fields")
     for field in fields:
         if not isinstance(field, Mapping) or not isinstance(field.get("name"), str) or "type" not in field:
-            raise Refused(f"has a field without name or type: {brief(field)}")
+            raise RefusedError(f"has a field without name or type: {brief(field)}")
         yield field["name"], field["type"]
 
 
-def symbols(schema: Mapping[str, Any]) -> list[str]:
+def symbols(schema: AvroType) -> list[str]:
     """Symbols of an enum, in wire order."""
-    found = schema.get("symbols")
+    found = attribute(schema, "symbols")
     if not isinstance(found, list) or not all(isinstance(symbol, str) for symbol in found):
-        raise Refused("is an enum without a list of symbols")
+        raise RefusedError("is an enum without a list of symbols")
     return found
 
 
-def integer(schema: Mapping[str, Any], attribute: str, *, minimum: int = 0, default: int | None = None) -> int:
+def integer(schema: AvroType, name: str, *, minimum: int = 0, default: int | None = None) -> int:
     """A whole-number attribute of a type."""
-    value = schema.get(attribute, default)
+    value = attribute(schema, name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= _LARGEST_LONG:
-        raise Refused(f"has {attribute} {brief(value)}; a whole number from {minimum} is needed")
+        raise RefusedError(f"has the {name} {brief(value)}; a whole number from {minimum} is needed")
     return value
 
 
-def brief(part: Any) -> str:
+def brief(part: object) -> str:
     """A part of a schema for a message: one line, at most 80 characters."""
-    text = json.dumps(part, default=repr)
+    try:
+        text = json.dumps(part, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        text = f"<{type(part).__name__}>"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.readiness import wording
-from reports.readiness.document import CardDocument, CheckerLine, CriterionLine
+from reports.readiness.document import CardDocument, CheckerLine, ClaimLine, CriterionLine
 from reports.readiness.scoring import State
 
 _ORDER = ("failed", "unknown", "partly proven", "proven", "not exercised")
@@ -19,7 +19,6 @@ def page(card: CardDocument) -> str:
     whole = tuple(
         (state, sum(dict(wording.stage_parts(stage))[state] for stage in card.stages)) for state in map(str, State)
     )
-    claims = [claim for criterion in card.criteria for claim in criterion.claims]
     template = _environment().get_template("page.html.j2")
     return template.render(
         card=card,
@@ -29,7 +28,7 @@ def page(card: CardDocument) -> str:
         whole=whole,
         whole_words=wording.parts_words(whole),
         failures=[clause for clause in card.clauses if clause.verdict == "fail"],
-        unknowns=[claim for claim in claims if claim.state == "unknown"],
+        unknowns=_unknowns(card),
         criteria=_by_stage(card),
         facts=_facts(card),
     )
@@ -82,6 +81,16 @@ def _tiles(card: CardDocument) -> tuple[tuple[str, int, str], ...]:
         ("unknown", counts.unknown, "the evidence does not decide" if counts.unknown else "none"),
         ("not exercised", counts.not_exercised, wording.absence_words(card)),
     )
+
+
+def _unknowns(card: CardDocument) -> dict[str, list[ClaimLine]]:
+    """Unknown claims by the reason they share."""
+    unknowns: dict[str, list[ClaimLine]] = {}
+    for criterion in card.criteria:
+        for claim in criterion.claims:
+            if claim.state == "unknown":
+                unknowns.setdefault(claim.reason, []).append(claim)
+    return unknowns
 
 
 def _by_stage(card: CardDocument) -> dict[str, list[CriterionLine]]:

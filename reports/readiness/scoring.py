@@ -167,7 +167,9 @@ def _worst_verdict(clauses: list[ClauseVerdict]) -> _Judgement | None:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             kind = CauseKind.HARNESS_ERROR if first.harness_error else CauseKind.UNDECIDED
             kind = CauseKind.REFUTED if verdict is Verdict.FAIL else kind
-            return state, f"{first.clause}: {first.reason}{more}", Cause(kind, first.family, first.remedy)
+            # What a clause advises is about the system, and a crash says nothing about that.
+            remedy = "" if first.harness_error else first.remedy
+            return state, f"{first.clause}: {first.reason}{more}", Cause(kind, first.family, remedy)
     return None
 
 

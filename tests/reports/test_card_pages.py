@@ -49,7 +49,7 @@ def partial(tmp_path: Path) -> CardDocument:
 @pytest.fixture
 def failed(tmp_path: Path) -> CardDocument:
     run = tmp_path / "failed"
-    finding = {"kind": "lost", "detail": HOSTILE}
+    finding = {"kind": "lost", "detail": HOSTILE, "count": 1204, "examples": ["session_sequence 20117"]}
     history = write_history(run, "kill-after_write")
     return card(
         run,
@@ -182,6 +182,8 @@ def test_a_failed_run_shows_findings_reasons_and_history(failed: CardDocument) -
         "histories/kill-after_write",
         failed.clauses[0].history_sha256,
         "verified",
+        "1,204",
+        "session_sequence 20117",
         "6 of 7",
         "survived",
         "with uncommitted changes",

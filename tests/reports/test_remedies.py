@@ -41,8 +41,9 @@ def test_cases_of_one_clause_make_one_remedy(tmp_path: Path) -> None:
 
 
 def test_a_crashed_clause_is_the_harness_to_repair(tmp_path: Path) -> None:
-    crashed = verdict("query", "QRY-2a", verdict="unknown", reason="harness error: the port was taken")
-    assert proposed(tmp_path, crashed)[0].headline == "Repair the harness under query"
+    reason = "harness error: the port was taken"
+    first = proposed(tmp_path, verdict("query", "QRY-2a", verdict="unknown", reason=reason, remedy="see the engine"))[0]
+    assert (first.headline, first.detail) == ("Repair the harness under query", f"query: {reason}")
 
 
 def test_other_causes_follow_by_the_points_they_bring(tmp_path: Path) -> None:
