@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -81,6 +81,13 @@ class ClauseRun:
         self._started = time.monotonic()
         self.name = marker.case_name(item)
         self.history_path = run_directory / "histories" / self.name.replace("/", "-")
+
+    def part(self, name: str, claims: tuple[str, ...], checker: str, title: str, minimum_samples: int = 1) -> Self:
+        """Another clause decided by the same run of the stack, with a history and a verdict of its own."""
+        marker = replace(
+            self._marker, name=name, claims=claims, checker=checker, title=title, minimum_samples=minimum_samples
+        )
+        return type(self)(marker, self._item, self._run_directory, self._verdict_property)
 
     def history(self, seed: int = 0, **parameters: Any) -> HistoryWriter:
         """Open the history; `parameters` tell the checker of the plan."""

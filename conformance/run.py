@@ -45,6 +45,8 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     _make_empty(directory)
     document = _description(options, run_id, started_ns, command)
     _write(directory, document)
+    for name in ("verdicts.jsonl", "checkers.jsonl", "mutants.jsonl"):
+        (directory / name).touch()
     print(f"run {run_id}: clauses on the {options.stack} stack, evidence in {directory}", flush=True)
     status = _pytest(options, directory)
     print("checking the checkers against planted defects ...", flush=True)

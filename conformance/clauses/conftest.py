@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from conformance.clause import ClauseMarker, ClauseRun, allure_labels
+from conformance.drivers.captures import captures_folder
 from conformance.stacks.embedded import EmbeddedStack
 
 VERDICT_PROPERTY = "k2_verdict"
@@ -92,6 +93,15 @@ class EvidenceCollector:
         print(f"        {_SYMBOLS[line['verdict']]} {line['clause']}: {line['reason']}", flush=True)
         for finding in line["findings"][:5]:
             print(f"            {finding['kind']}: {finding['detail']}", flush=True)
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """The folder of recorded market data."""
+    folder = captures_folder()
+    if folder is None:
+        pytest.skip("no recorded captures: K2_CAPTURES names their folder")
+    return folder
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ by the harness's own reader, which shares no code with it.
 from itertools import chain
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from conformance.clause import ClauseRun
@@ -15,6 +16,7 @@ from conformance.drivers.capture_truth import CaptureTruth, read_truth
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.log_tap import LogTap
 from conformance.drivers.observing import observe_answers, observe_log, observe_tables
+from conformance.drivers.sequences import gap_table, reported_gaps, stored_trades
 from conformance.stacks.embedded import EmbeddedStack
 from k2.embedded.platform import FEED_WINDOW_MESSAGES, all_topics
 from k2.feeds.binance import BinanceCapture
@@ -54,11 +56,27 @@ def test_every_record_of_two_recorded_captures_reaches_the_answer(
     stack: EmbeddedStack, clause: ClauseRun, captures: Path
 ) -> None:
     folder = captures / "binance_spot"
-    follow(stack, clause, [folder / "btcusdt_20240808.gz", folder / "btcusdt_20240809.gz"])
+    api_url = follow(stack, clause, [folder / "btcusdt_20240808.gz", folder / "btcusdt_20240809.gz"])
+    gaps = clause.part(
+        "provenance/recorded_capture_gaps",
+        ("SEQ-1a", "API-1c"),
+        "sequence",
+        "Two recorded captures in a row have no gap, and none is reported: the quotes' update ids are not a sequence",
+        minimum_samples=19_904,
+    )
+    with gaps.history() as history:
+        rows = stored_trades(stack)
+        history.observe("verdicts", rows)
+        in_order = pa.array(["IN_ORDER"] * rows.num_rows)
+        history.observe("truth", rows.set_column(rows.schema.get_field_index("event"), "event", in_order))
+        found = [gap for kind in ("trades", "quotes") for gap in reported_gaps(api_url, kind)]
+        history.observe("gaps", gap_table(found))
+        history.observe("truth_gaps", gap_table([]))
+    gaps.judge()
 
 
-def follow(stack: EmbeddedStack, clause: ClauseRun, paths: list[Path]) -> None:
-    """Feed captures, consume them, ask for everything, and have the journey judged."""
+def follow(stack: EmbeddedStack, clause: ClauseRun, paths: list[Path]) -> str:
+    """Feed captures, consume them, ask for everything, and have the journey judged; returns the API's address."""
     required = ["fed", "logged", "stored", "answered", "snapshots"]
     truths = [read_truth(path) for path in paths]
     with clause.history(required_stages=required) as history:
@@ -81,6 +99,7 @@ def follow(stack: EmbeddedStack, clause: ClauseRun, paths: list[Path]) -> None:
             "harness", "capture_read", "ok", attributes={"lines": sum(truth.lines for truth in truths)}
         )
     clause.judge()
+    return api_url
 
 
 def joined(truths: list[CaptureTruth], data_type: str) -> list[dict[str, object]]:

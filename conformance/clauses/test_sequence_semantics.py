@@ -13,9 +13,8 @@ import pyarrow as pa
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers import http
 from conformance.drivers.feeding import feed_records, wait_until_drained
-from conformance.drivers.table_view import view_table
+from conformance.drivers.sequences import Gap, Numbers, gap_row, gap_table, reported_gaps, stored_trades, verdict_table
 from conformance.history import HistoryWriter
 from conformance.stacks.embedded import EmbeddedStack
 from k2.feeds.feed import FeedRecord
@@ -23,15 +22,12 @@ from k2.feeds.planted import PlantedTruth
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.sequence_batch import SequenceBatchTracker
 from k2.ingestion.sequence_tracker import SequenceEvent, SequenceTracker
-from k2.records.definition import TRADE
 from k2.settings import SequenceSettings
 
 PLANTED = SyntheticSettings(
     seed=7, records=40_000, trade_share=1.0, gap_rate=0.01, duplicate_rate=0.01, reorder_rate=0.01, reset_every=5_000
 )
 BATCH_ROWS = 997
-Numbers = Sequence[tuple[str, str, int]]
-Gap = dict[str, Any]
 Judged = tuple[list[str], list[Gap]]
 REMEDY = "compare k2/ingestion/sequence_tracker.py with the ruling in its docstring; docs name the settings"
 
@@ -75,7 +71,7 @@ def test_a_tracker_gives_every_number_the_verdict_of_the_ruling(
     with clause.history(seed=PLANTED.seed) as history:
         events, gaps = judge(numbers)
         history.observe("verdicts", verdict_table(numbers, events))
-        history.observe("gaps", pa.Table.from_pylist(gaps))
+        history.observe("gaps", gap_table(gaps))
         observe_truth(history, exchange.truth(), sent, with_duplicates=True)
     clause.judge()
 
@@ -97,16 +93,9 @@ def test_the_table_and_the_api_show_what_was_planted(stack: EmbeddedStack, claus
         fed = feed_records(stack, exchange, window=8_000)
         wait_until_drained(stack, history, fed.acknowledged_ends())
         api_url = stack.start_api()
-        storage = stack.settings.storage
-        rows = view_table(storage.catalog_uri, storage.warehouse, TRADE.table).rows.sort_by(
-            [("kafka_partition", "ascending"), ("kafka_offset", "ascending")]
-        )
-        stored = rows.select(["exchange", "symbol", "source_sequence", "sequence_event"])
-        history.observe("verdicts", stored.rename_columns(["exchange", "symbol", "number", "event"]))
-        answer = http.get(f"{api_url}/v1/gaps", {"data_type": "trades"})
-        found = [gap for gap in answer.body["data"] if gap["tracker"] == "source"]
-        names = ("exchange", "symbol", "first_missing", "last_missing")
-        history.observe("gaps", pa.Table.from_pylist([{name: gap[name] for name in names} for gap in found]))
+        history.observe("verdicts", stored_trades(stack))
+        found = [gap for gap in reported_gaps(api_url, "trades") if gap["tracker"] == "source"]
+        history.observe("gaps", gap_table(found))
         observe_truth(history, exchange.truth(), [item.record for item, _ in fed.items], with_duplicates=False)
     clause.judge()
 
@@ -121,15 +110,4 @@ def observe_truth(
     numbers = [(sent[place]["exchange"], sent[place]["symbol"], sent[place]["source_sequence"]) for place in kept]
     history.observe("truth", verdict_table(numbers, [events[place] for place in kept]))
     gaps = [gap_row(key, gap.first, gap.last) for key, plan in planned.items() for gap in plan.open_ranges]
-    history.observe("truth_gaps", pa.Table.from_pylist(gaps))
-
-
-def verdict_table(numbers: Numbers, events: Sequence[str]) -> pa.Table:
-    """Columns exchange, symbol, number, event."""
-    exchanges, symbols, values = zip(*numbers, strict=True)
-    return pa.table({"exchange": exchanges, "symbol": symbols, "number": pa.array(values, pa.int64()), "event": events})
-
-
-def gap_row(key: tuple[str, ...], first: int, last: int) -> Gap:
-    """One open gap."""
-    return {"exchange": key[0], "symbol": key[1], "first_missing": first, "last_missing": last}
+    history.observe("truth_gaps", gap_table(gaps))

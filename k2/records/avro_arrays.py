@@ -97,8 +97,11 @@ class Bodies(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """Instructions of one or more writer schemas, [instructions, INSTRUCTION_WORDS]; entries [programs, 2] says where
-    each begins in code and in tables. Targets and table positions are relative to these."""
+    """Instructions of one or more writer schemas.
+
+    code [instructions, INSTRUCTION_WORDS]; entries [programs, 2] says where each program begins in code and in tables,
+    and the targets and table positions in its instructions count from there.
+    """
 
     code: Int64s
     tables: Int64s
@@ -135,10 +138,23 @@ class Dictionaries(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """Per body: its code, and for a bad one the instruction that failed and the byte of the body where that began.
-    rows holds the numbers of the good bodies."""
+    """The kernel's judgement of each body.
+
+    rows: the numbers of the good bodies, one after another. codes: OK or what is wrong. instructions and positions, of
+    a bad body only: what could not be read, and the byte of the body where it began.
+    """
 
     rows: Int64s
     codes: Int8s
     instructions: Int32s
     positions: Int32s
+
+    @classmethod
+    def of(cls, bodies: int) -> "Verdicts":
+        """Room for so many bodies, not yet judged."""
+        return cls(
+            np.empty(bodies, np.int64),
+            np.empty(bodies, np.int8),
+            np.empty(bodies, np.int32),
+            np.empty(bodies, np.int32),
+        )

@@ -94,9 +94,7 @@ def _hash(data: UInt8s, position: Long, length: Long) -> Long:
 
 
 @compiled
-def _is_entry(
-    data: UInt8s, position: Long, length: Long, dictionaries: Dictionaries, slot: Long, entry: Long
-) -> bool:
+def _is_entry(data: UInt8s, position: Long, length: Long, dictionaries: Dictionaries, slot: Long, entry: Long) -> bool:
     if dictionaries.lengths[slot, entry] != length:
         return False
     start = dictionaries.starts[slot, entry]
@@ -346,8 +344,11 @@ def _body(
 
 
 def _entry_point(sources: str) -> Walk:
-    """The one function Python calls. The compiler's cache only notices changes of this file, but a variable the
-    function closes over is part of its key: so `sources` is what the other files say."""
+    """The one function Python calls, compiled on its first call and then kept on disk.
+
+    The compiler's cache only notices changes of this file, but a variable the function closes over is part of its key:
+    so `sources` is what the other files say.
+    """
 
     def walk(
         bodies: Bodies,

@@ -227,7 +227,8 @@ def read_decimal(data: UInt8s, position: Long, length: Long, limits: Int64s, dec
 def read_block(data: UInt8s, position: Long, end: Long, item_bytes: Long) -> tuple[Long, Long, Long]:
     """Header of a block of items that take at least `item_bytes` (0 or 1) bytes each.
 
-    (count, position its last item must end at or -1, position after the header)."""
+    (count, position its last item must end at or -1, position after the header).
+    """
     block_end: Long = np.int64(-1)
     count, position = read_long(data, position, end)
     if position >= 0 and count < 0:
@@ -238,5 +239,3 @@ def read_block(data: UInt8s, position: Long, end: Long, item_bytes: Long) -> tup
     if position >= 0 and (count < 0 or (item_bytes > 0 and count > end - position)):
         return 0, 0, -BAD_COUNT
     return count, block_end, position
-
-

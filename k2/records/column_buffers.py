@@ -63,9 +63,7 @@ class ColumnBuffers:
         ]
         return pa.RecordBatch.from_arrays(built, schema=schema)
 
-    def _array(
-        self, field: Field, column: Column, arrow_type: pa.DataType, data: arrays.UInt8s, rows: int
-    ) -> pa.Array:
+    def _array(self, field: Field, column: Column, arrow_type: pa.DataType, data: arrays.UInt8s, rows: int) -> pa.Array:
         columns = self.columns
         null_count, bitmap = 0, None
         if column.validity >= 0:
@@ -92,9 +90,7 @@ class ColumnBuffers:
         entries = pa.StructArray.from_arrays(parts, fields=[arrow_type.key_field, arrow_type.item_field])
         return pa.Array.from_buffers(arrow_type, rows, [bitmap, pa.py_buffer(offsets)], null_count, children=[entries])
 
-    def _indices(
-        self, field: Field, column: Column, data: arrays.UInt8s, rows: int
-    ) -> tuple[arrays.Int32s, pa.Array]:
+    def _indices(self, field: Field, column: Column, data: arrays.UInt8s, rows: int) -> tuple[arrays.Int32s, pa.Array]:
         """Indices and distinct values of a dictionary column."""
         indices = self.columns.indices[column.slot, :rows]
         if column.operation == arrays.OP_ENUM:

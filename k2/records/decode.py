@@ -6,6 +6,7 @@ Reject and never disturbs its neighbours.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ from k2.records import avro_arrays as arrays
 from k2.records.avro_kernel import walk
 from k2.records.avro_program import Layout, Program, WriterSchema, compile_program, link
 from k2.records.column_buffers import ColumnBuffers
-from k2.records.definition import RecordType
-from k2.records.schemas import arrow_schema
+from k2.records.definition import TRADE, RecordType
+from k2.records.schemas import arrow_schema, avro_schema
 
 FRAME_BYTES = 5
 
@@ -72,8 +73,8 @@ class DecodedBatch:
     """
 
     columns: pa.RecordBatch
-    rows: npt.NDArray[np.int64]
-    schema_ids: npt.NDArray[np.int32]
+    rows: arrays.Int64s
+    schema_ids: arrays.Int32s
     rejects: tuple[Reject, ...]
 
 
@@ -111,39 +112,37 @@ class BatchDecoder:
             frames.data, frames.starts[numbers] + FRAME_BYTES, frames.ends[numbers], programs[numbers]
         )
         buffers = ColumnBuffers.of(self._layout, numbers.size, int(np.sum(bodies.ends - bodies.starts)))
-        verdicts = arrays.Verdicts(
-            rows=np.empty(numbers.size, np.int64),
-            codes=np.empty(numbers.size, np.int8),
-            instructions=np.empty(numbers.size, np.int32),
-            positions=np.empty(numbers.size, np.int32),
-        )
-        count = 0
-        if numbers.size:
-            blocks = np.empty((2, 1 + max(program.nesting for program in self._programs)), np.int64)
-            count = walk(
-                bodies, link(self._programs), buffers.columns, buffers.dictionaries, verdicts, blocks
-            )
+        verdicts = arrays.Verdicts.of(numbers.size)
+        rows = numbers[verdicts.rows[: self._walk(bodies, buffers, verdicts)]]
         rejects += self._walk_rejects(numbers, bodies.programs, verdicts)
         rejects.sort(key=lambda reject: reject.index)
-        rows = numbers[verdicts.rows[:count]]
-        columns = buffers.record_batch(self._record_type, self._arrow_schema, frames.data, count)
+        columns = buffers.record_batch(self._record_type, self._arrow_schema, frames.data, rows.size)
         return DecodedBatch(columns, rows, frames.schema_ids[rows], tuple(rejects))
 
-    def _programs_by_message(self, frames: "_Frames", rejects: list[Reject]) -> npt.NDArray[np.int32]:
+    def _walk(self, bodies: arrays.Bodies, buffers: ColumnBuffers, verdicts: arrays.Verdicts) -> int:
+        if not bodies.starts.size:
+            return 0
+        nesting = max(program.nesting for program in self._programs)
+        blocks = np.empty((2, nesting + 1), np.int64)
+        return int(walk(bodies, link(self._programs), buffers.columns, buffers.dictionaries, verdicts, blocks))
+
+    def _programs_by_message(self, frames: "_Frames", rejects: list[Reject]) -> arrays.Int32s:
         """int32 [messages]: the number of the program that reads each message, -1 for what was rejected."""
         programs = np.full(frames.starts.size, -1, np.int32)
         framed = np.flatnonzero(frames.is_framed)
         ids = frames.schema_ids[framed]
         if ids.size and (ids == ids[0]).all():
+            # Nearly every batch, and sorting its ids would take longer than decoding it.
             distinct, inverse = ids[:1], np.zeros(ids.size, np.intp)
         else:
             distinct, inverse = np.unique(ids, return_inverse=True)
-        outcomes = [self._outcome(int(schema_id)) for schema_id in distinct]
+        outcomes = [self._outcome(schema_id) for schema_id in distinct.tolist()]
         found = np.array([outcome if isinstance(outcome, int) else -1 for outcome in outcomes], np.int32)
         programs[framed] = found[inverse]
-        for index in framed[programs[framed] < 0].tolist():
-            failure = outcomes[inverse[np.searchsorted(framed, index)]]
-            rejects.append(Reject(index, failure.reason, failure.detail))
+        for place in np.flatnonzero(programs[framed] < 0).tolist():
+            failure = outcomes[inverse[place]]
+            assert isinstance(failure, _Failure)
+            rejects.append(Reject(int(framed[place]), failure.reason, failure.detail))
         return programs
 
     def _outcome(self, schema_id: int) -> "int | _Failure":
@@ -160,9 +159,7 @@ class BatchDecoder:
             self._outcomes[schema_id] = _Failure("incompatible_schema", f"schema id {schema_id}: {error}")
         return self._outcomes[schema_id]
 
-    def _walk_rejects(
-        self, numbers: npt.NDArray[np.int64], programs: npt.NDArray[np.int32], verdicts: arrays.Verdicts
-    ) -> list[Reject]:
+    def _walk_rejects(self, numbers: arrays.Int64s, programs: arrays.Int32s, verdicts: arrays.Verdicts) -> list[Reject]:
         rejects = []
         for body in np.flatnonzero(verdicts.codes != arrays.OK).tolist():
             reason, explanation = _VERDICTS[int(verdicts.codes[body])]
@@ -170,6 +167,11 @@ class BatchDecoder:
             place = f"{field} at byte {verdicts.positions[body]} of the body"
             rejects.append(Reject(int(numbers[body]), reason, f"{place}: {explanation}"))
         return rejects
+
+
+def warm_up() -> None:
+    """Load the compiled walk, or compile it where it never ran (seconds), so that the first batch does not wait."""
+    BatchDecoder(TRADE, {0: avro_schema(TRADE)}).decode([bytes(FRAME_BYTES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +184,29 @@ class _Failure:
 class _Frames:
     """The messages joined, and what the five bytes before each body say. All arrays are by message."""
 
-    data: npt.NDArray[np.uint8]
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
+    data: arrays.UInt8s
+    starts: arrays.Int64s
+    ends: arrays.Int64s
     is_null: npt.NDArray[np.bool_]
     is_framed: npt.NDArray[np.bool_]
-    schema_ids: npt.NDArray[np.int32]
+    schema_ids: arrays.Int32s
 
     @classmethod
     def of(cls, messages: Sequence[bytes | None]) -> "_Frames":
         is_null = np.zeros(len(messages), np.bool_)
+        values = cast(Sequence[bytes], messages)
         try:
-            lengths = np.fromiter(map(len, messages), np.int64, len(messages))  # type: ignore[arg-type]
+            lengths = np.fromiter(map(len, values), np.int64, len(values))
         except TypeError:
+            # Some are None; finding out by failing costs the usual batch nothing.
             is_null = np.fromiter((message is None for message in messages), np.bool_, len(messages))
-            messages = [b"" if message is None else message for message in messages]
-            lengths = np.fromiter(map(len, messages), np.int64, len(messages))
+            values = [b"" if message is None else message for message in messages]
+            lengths = np.fromiter(map(len, values), np.int64, len(values))
         ends = np.cumsum(lengths)
         size = int(ends[-1]) if ends.size else 0
         if size > MAXIMUM_BATCH_BYTES:
             raise RecordError(f"a batch of {size} bytes is too large to decode at once; hand over fewer messages")
-        joined = b"".join([*messages, bytes(arrays.PADDING_BYTES)])
+        joined = b"".join([*values, bytes(arrays.PADDING_BYTES)])
         starts = ends - lengths
         # A view with one big-endian word at every byte, so that one look-up fetches a whole frame.
         words = np.ndarray((size + 1,), ">i8", joined, strides=(1,))

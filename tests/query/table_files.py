@@ -1,4 +1,4 @@
-"""Tables for the tests: Parquet files in a folder, each file one commit, found by a small implementation of the port."""
+"""Tables for the tests: Parquet files in a folder, each one commit, found by a small implementation of the port."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,9 +88,9 @@ def open_engine(folder: Path, settings: QuerySettings | None = None) -> Opened:
     return Opened(source, pool, QueryEngine(source, pool, settings, metrics, clock), metrics)
 
 
-def trade_rows(count: int, *, first: int = 0, **columns: Sequence[Any]) -> pa.Table:
+def trade_rows(count: int, *, first: int = 0, **columns: Any) -> pa.Table:
     """Trades one millisecond apart, alternating between two symbols; columns given replace the made ones."""
-    made = {
+    made: dict[str, Sequence[Any]] = {
         "trade_id": [str(n) for n in range(first, first + count)],
         "price": [Decimal(n + 1) / 8 for n in range(first, first + count)],
         "quantity": [Decimal("0.0125")] * count,
@@ -101,7 +101,7 @@ def trade_rows(count: int, *, first: int = 0, **columns: Sequence[Any]) -> pa.Ta
 
 def quote_rows(count: int, *, first: int = 0) -> pa.Table:
     """Quotes of which every second has no bid."""
-    made = {
+    made: dict[str, Sequence[Any]] = {
         "quote_id": [None] * count,
         "bid_price": [None if n % 2 else Decimal("99.5") for n in range(count)],
         "bid_quantity": [None if n % 2 else Decimal(3) for n in range(count)],

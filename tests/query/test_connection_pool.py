@@ -181,9 +181,14 @@ def test_a_broken_connection_is_replaced(make_pool: MakePool) -> None:
 
 def test_a_connection_found_broken_after_an_exception_is_replaced(make_pool: MakePool) -> None:
     pool = make_pool(1)
-    with pytest.raises(ZeroDivisionError), pool.acquire() as broken:
-        broken._cursor.close()
-        raise ZeroDivisionError
+
+    def break_and_raise() -> None:
+        with pool.acquire() as broken:
+            broken._cursor.close()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_and_raise()
     with pool.acquire(0) as fresh:
         assert fresh.is_usable()
 

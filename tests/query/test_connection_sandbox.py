@@ -90,7 +90,7 @@ def test_the_configuration_is_locked_even_below_our_own_check(connection: QueryC
     "statement", ["INSTALL httpfs", "LOAD httpfs", "ATTACH '/tmp/x.db'", "COPY (SELECT 1) TO '/tmp/x.csv'"]
 )
 def test_duckdb_itself_refuses_to_leave_the_warehouse(connection: QueryConnection, statement: str) -> None:
-    with pytest.raises(Exception, match="disabled (by|through) configuration"):
+    with pytest.raises(Exception, match=r"disabled (by|through) configuration"):
         connection._cursor.execute(statement)
 
 

@@ -1,0 +1,105 @@
+"""What the API tests share: the application over real files, called in this process, and served by a real server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from k2.api.app import create_app
+from k2.clock import SystemClock
+from k2.settings import ApiSettings, QuerySettings
+from tests.query.table_files import Opened, open_engine
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUEST_ID = "made-0"
+MakeClient = Callable[..., TestClient]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    opened = open_engine(tmp_path, QuerySettings(pool_size=1, threads=2, memory_limit="512MB"))
+    yield opened
+    opened.pool.close()
+
+
+@pytest.fixture
+def make_client(opened: Opened) -> MakeClient:
+    def make(**settings: Any) -> TestClient:
+        app = create_app(
+            opened.engine, ApiSettings(**settings), opened.metrics, SystemClock(), new_request_id=lambda: REQUEST_ID
+        )
+        return TestClient(app)
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    return make_client()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A served API: its process, its port and what it printed."""
+
+    process: subprocess.Popen[str]
+    port: int
+    line: str
+
+    def exchange(self, *pieces: bytes, timeout_seconds: float = 10.0) -> bytes:
+        """Send pieces over a fresh connection and read until the server closes, or falls silent."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout_seconds) as connection:
+            try:
+                for piece in pieces:
+                    connection.sendall(piece)
+            except OSError:
+                pass  # the server has answered and closed; the answer is read below
+            return read_to_end(connection)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """What comes until the connection closes."""
+    received = b""
+    while True:
+        try:
+            piece = connection.recv(65_536)
+        except ConnectionResetError:
+            return received
+        if not piece:
+            return received
+        received += piece
+
+
+@contextmanager
+def served_api(folder: Path, **settings: Any) -> Iterator[Served]:
+    """The API over the tables of a folder, in a process of its own, stopped with SIGTERM."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.api.serve_tables", str(folder), json.dumps({"port": 0, **settings})],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        yield Served(process, int(line.rpartition(":")[2] or 0), line)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
