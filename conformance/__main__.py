@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from conformance import judge as judging
+from conformance.history import HistoryError
 from conformance.run import PROJECT_ROOT, RUNS, RunOptions, run_clauses
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ StackOption = Annotated[str, typer.Option(help="embedded; containers and externa
 ProfileOption = Annotated[str, typer.Option(envvar="PROFILE", help="smoke.")]
 _KNOWN_STACKS, _KNOWN_PROFILES = ("embedded",), ("smoke",)
 _USAGE_EXIT_CODE = 64
+_HARNESS_EXIT_CODE = 3
 
 
 @app.command()
@@ -50,14 +52,24 @@ def readiness(stack: StackOption = "embedded", profile: ProfileOption = "smoke")
 
 @app.command()
 def judge(paths: Annotated[list[Path], typer.Argument(help="Run directories or histories.")]) -> None:
-    """Judge stored histories again, without a stack. Example: python -m conformance judge reports/runs/latest"""
-    results = judging.judge_paths(paths)
-    if not results:
-        typer.echo("no history found", err=True)
-        raise typer.Exit(2)
-    for path, verdict in results:
+    """Judge stored histories again, without a stack. Example: python -m conformance judge reports/runs/latest
+
+    Fails also where a verdict is no longer the one that was kept.
+    """
+    try:
+        judged = judging.judge_paths(paths)
+        runs = [path for path in paths if (path / judging.VERDICTS_FILE).exists()]
+        changed = [difference for run in runs for difference in judging.differences(run, judging.judge_paths([run]))]
+    except HistoryError as error:
+        typer.echo(f"conformance: {error}", err=True)
+        raise typer.Exit(_HARNESS_EXIT_CODE) from None
+    for path, verdict in judged:
         typer.echo(f"{verdict.outcome.value:8} {path.name}: {verdict.reason}")
-    raise typer.Exit({"pass": 0, "fail": 1, "unknown": 2}[judging.worst_of(results).value])
+    for difference in changed:
+        typer.echo(f"changed  {difference}")
+    worst = judging.worst_of(judged)
+    typer.echo(f"{len(judged)} histories judged, {len(changed)} verdicts changed: {worst.value}")
+    raise typer.Exit(_HARNESS_EXIT_CODE if changed else {"pass": 0, "fail": 1, "unknown": 2}[worst.value])
 
 
 def _gate(directory: Path, minimum: int) -> int:

@@ -16,10 +16,10 @@ from conformance.history import HistoryWriter
 from conformance.stacks.embedded import EmbeddedStack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
-LIMIT_SECONDS = 0.5
+LIMIT_SECONDS = 0.25
 REQUESTS = 20
-RECORDS = 20_000
-HEAVY = {"queries": [{"exchange": "BINANCE", "limit": 10_000}] * 100}
+RECORDS = 60_000
+HEAVY = {"queries": [{"exchange": "BINANCE", "limit": 100}] * 100}
 ENVIRONMENT = {"K2_API__TIME_LIMIT_SECONDS": str(LIMIT_SECONDS), "K2_QUERY__POOL_SIZE": "1"}
 SETTLE_SECONDS = 2.0
 

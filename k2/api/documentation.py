@@ -89,7 +89,8 @@ _CORE = {
     "receive_time_ns": 1795254300125000000,
     "source_sequence": 5500042,
 }
-_VENUE = {"venue": None, "conditions": None, "vendor_data": {"buyer_is_maker": "false"}}
+# Without nulls: the framework leaves them out of examples.
+_VENUE = {"venue": "SPOT", "conditions": "REGULAR", "vendor_data": {"buyer_is_maker": "false"}}
 _TRADE = {
     **_CORE,
     "trade_id": "5500042",
@@ -117,13 +118,13 @@ TRADE_RESPONSES: Responses = {
     **_QUERY_ERRORS,
 }
 QUOTE_RESPONSES: Responses = {
-    200: _success("A page of quotes.", [_QUOTE], {**_SNAPSHOT, "count": 1, "next_cursor": None}),
+    200: _success("A page of quotes.", [_QUOTE], {**_SNAPSHOT, "count": 1, "next_cursor": _CURSOR}),
     **_QUERY_ERRORS,
 }
 BULK_RESPONSES: Responses = {
     200: _success(
         "One entry a query, in their order.",
-        [{"rows": [_TRADE], "meta": {"count": 1, "next_cursor": None}}],
+        [{"rows": [_TRADE], "meta": {"count": 1, "next_cursor": _CURSOR}}],
         {**_SNAPSHOT, "count": 1},
     ),
     413: _TOO_LARGE,

@@ -6,6 +6,7 @@ import anyio
 import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from k2.api.context import ApiContext
 from k2.api.documentation import HEALTH_RESPONSES, METRICS_RESPONSES
@@ -51,7 +52,12 @@ def create_status_router(context: ApiContext) -> APIRouter:
         request_id = request_info(request.scope).request_id
         return error_response(503, "NOT_READY", f"the catalog: {problem}", request_id, beside=health)
 
-    @router.get("/metrics", summary="Metrics in the Prometheus text format", responses=METRICS_RESPONSES)
+    @router.get(
+        "/metrics",
+        summary="Metrics in the Prometheus text format",
+        response_class=PlainTextResponse,
+        responses=METRICS_RESPONSES,
+    )
     async def get_metrics() -> Response:
         return Response(context.metrics.exposition(), media_type=_EXPOSITION_MEDIA_TYPE)
 

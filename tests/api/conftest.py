@@ -1,5 +1,6 @@
 """What the API tests share: the application over real files, called in this process, and served by a real server."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,16 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
 
 from k2.api.app import create_app
 from k2.clock import SystemClock
+from k2.observability.logs import configure_logs
 from k2.settings import ApiSettings, QuerySettings
 from tests.query.table_files import Opened, open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST_ID = "made-0"
 MakeClient = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_line_logs() -> Iterator[None]:
+    """What a served API writes; the default draws a picture of every traceback, which takes seconds."""
+    configure_logs("INFO", json_lines=True)
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -59,25 +70,20 @@ class Served:
     def exchange(self, *pieces: bytes, timeout_seconds: float = 10.0) -> bytes:
         """Send pieces over a fresh connection and read until the server closes, or falls silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout_seconds) as connection:
-            try:
+            # A server that refused has answered and closed already.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 for piece in pieces:
                     connection.sendall(piece)
-            except OSError:
-                pass  # the server has answered and closed; the answer is read below
             return read_to_end(connection)
 
 
 def read_to_end(connection: socket.socket) -> bytes:
     """What comes until the connection closes."""
-    received = b""
-    while True:
-        try:
-            piece = connection.recv(65_536)
-        except ConnectionResetError:
-            return received
-        if not piece:
-            return received
-        received += piece
+    pieces = []
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65_536):
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 @contextmanager

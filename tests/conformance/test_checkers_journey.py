@@ -53,7 +53,11 @@ def test_rows_have_the_same_number_if_and_only_if_their_keys_are_equal(
         for table in rows
     ]
     numbered, count = number_rows(columns)
-    pairs = [(key, int(number)) for table, found in zip(rows, numbered, strict=True) for key, number in zip(table, found, strict=True)]
+    pairs = [
+        (key, int(number))
+        for table, found in zip(rows, numbered, strict=True)
+        for key, number in zip(table, found, strict=True)
+    ]
     named = {key: number for key, number in pairs if None not in key}
     assert all(number == -1 for key, number in pairs if None in key)
     assert all(named[key] == number for key, number in pairs if None not in key)

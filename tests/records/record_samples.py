@@ -100,7 +100,7 @@ def trade_body(**raw: bytes) -> bytes:
     return b"".join(parts)
 
 
-def decode(messages: Sequence[bytes | None], record_type: RecordType = TRADE, **schemas: Any) -> DecodedBatch:
+def decode(messages: Sequence[bytes | None], record_type: RecordType = TRADE) -> DecodedBatch:
     """Decode with the record type's own schema as SCHEMA_ID; the columns are proven sound by Arrow itself."""
     return checked(BatchDecoder(record_type, {SCHEMA_ID: avro_schema(record_type)}).decode(messages))
 

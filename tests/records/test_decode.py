@@ -1,0 +1,404 @@
+"""The decoder: what was written comes back, what is broken is named, and neighbours never notice."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from record_samples import GOOD, SCHEMA_ID, body, checked, decode, message, records, rows, sized, trade_body, varint
+
+from k2.errors import RecordError, SchemaError, UnavailableError
+from k2.records import column_buffers
+from k2.records.avro_arrays import MAXIMUM_PROBES, OVERFLOWED
+from k2.records.avro_kernel import walk
+from k2.records.column_buffers import ColumnBuffers
+from k2.records.decode import BatchDecoder, warm_up
+from k2.records.definition import QUOTE, RECORD_TYPES, TRADE
+from k2.records.schemas import arrow_schema, avro_schema
+
+TRADE_SCHEMA = avro_schema(TRADE)
+MAP_SCHEMA = {"type": "record", "name": "One", "fields": TRADE_SCHEMA["fields"][-1:]}
+NULL, VALUE = varint(0), varint(1)
+
+# Reason, the field that is named, and the body: each as short of good as it can be.
+CRAFTED = {
+    "an empty body": ("truncated", "session", b""),
+    "a body without its last byte": ("truncated", "vendor_data", trade_body()[:-1]),
+    "a surplus byte": ("trailing_bytes", "the record", trade_body() + b"\x00"),
+    "a second record behind the first": ("trailing_bytes", "the record", trade_body() + trade_body()),
+    "a length beyond the end": ("truncated", "symbol", trade_body(symbol=varint(2**40))),
+    "the greatest length there is": ("truncated", "symbol", trade_body(symbol=varint(2**63 - 1) + b"BTC")),
+    "a length below zero": ("negative_length", "symbol", trade_body(symbol=varint(-1) + b"BTC")),
+    "the lowest length there is": ("negative_length", "trade_id", trade_body(trade_id=VALUE + varint(-(2**63)))),
+    "a varint of eleven bytes": ("bad_varint", "session_sequence", trade_body(session_sequence=b"\x80" * 10 + b"\x01")),
+    "a varint of 65 bits": ("bad_varint", "event_time_ns", trade_body(event_time_ns=b"\xff" * 9 + b"\x02")),
+    "a varint that never ends": ("bad_varint", "session", b"\xff" * 200),
+    "a third branch of a union of two": ("bad_union_branch", "venue", trade_body(venue=varint(2))),
+    "a branch below zero": ("bad_union_branch", "source_sequence", trade_body(source_sequence=varint(-1))),
+    "a fourth symbol of three": ("bad_enum_index", "side", trade_body(side=varint(3))),
+    "a symbol below zero": ("bad_enum_index", "asset_class", trade_body(asset_class=varint(-1))),
+    "10^28": ("decimal_too_wide", "price", trade_body(price=sized((10**28).to_bytes(12, "big")))),
+    "-10^28": ("decimal_too_wide", "price", trade_body(price=sized((-(10**28)).to_bytes(12, "big", signed=True)))),
+    "2^127": ("decimal_too_wide", "quantity", trade_body(quantity=sized((2**127).to_bytes(17, "big")))),
+    "-2^127": ("decimal_too_wide", "quantity", trade_body(quantity=sized((-(2**127)).to_bytes(16, "big", signed=True)))),
+    "2^128, which wraps to zero": ("decimal_too_wide", "price", trade_body(price=sized((2**128).to_bytes(17, "big")))),
+    "-2^128 - 1, which wraps to -1": (
+        "decimal_too_wide",
+        "price",
+        trade_body(price=sized((-(2**128) - 1).to_bytes(17, "big", signed=True))),
+    ),
+    "a decimal without bytes": ("empty_decimal", "price", trade_body(price=sized(b""))),
+    "a lone continuation byte": ("bad_utf8", "symbol", trade_body(symbol=sized(b"BTC\x80USDT"))),
+    "an overlong slash": ("bad_utf8", "session", trade_body(session=sized(b"\xc0\xaf"))),
+    "a surrogate": ("bad_utf8", "trade_id", trade_body(trade_id=VALUE + sized(b"\xed\xa0\x80"))),
+    "a code point above the last": ("bad_utf8", "conditions", trade_body(conditions=VALUE + sized(b"\xf4\x90\x80\x80"))),
+    "a character cut by the string's end": ("bad_utf8", "exchange", trade_body(exchange=sized(b"ASX\xe2\x82"))),
+    "a bad map key": ("bad_utf8", "vendor_data", trade_body(vendor_data=varint(1) + sized(b"\xff") + sized(b"") + NULL)),
+    "a bad map value": ("bad_utf8", "vendor_data", trade_body(vendor_data=varint(1) + sized(b"") + sized(b"\xff") + NULL)),
+    "more entries than bytes": ("bad_block_count", "vendor_data", trade_body(vendor_data=varint(10**15))),
+    "the greatest count there is": ("bad_block_count", "vendor_data", trade_body(vendor_data=varint(2**63 - 1))),
+    "the lowest count there is": (
+        "bad_block_count",
+        "vendor_data",
+        trade_body(vendor_data=varint(-(2**63)) + varint(0) + NULL),
+    ),
+    "a block shorter than its size": (
+        "bad_block_size",
+        "vendor_data",
+        trade_body(vendor_data=varint(-1) + varint(3) + sized(b"") + sized(b"") + NULL),
+    ),
+    "a block longer than its size": (
+        "bad_block_size",
+        "vendor_data",
+        trade_body(vendor_data=varint(-1) + varint(1) + sized(b"") + sized(b"") + NULL),
+    ),
+    "a block of negative size": (
+        "negative_length",
+        "vendor_data",
+        trade_body(vendor_data=varint(-1) + varint(-2) + sized(b"") + sized(b"") + NULL),
+    ),
+    "a map without its end": ("truncated", "vendor_data", trade_body(vendor_data=varint(1) + sized(b"k") + sized(b"v"))),
+}
+
+
+def good(number: int) -> dict[str, Any]:
+    return {**GOOD, "session_sequence": number, "symbol": f"SYMBOL-{number}", "trade_id": str(number)}
+
+
+def good_message(number: int, schema_id: int = SCHEMA_ID) -> bytes:
+    return message(body(TRADE_SCHEMA, good(number)), schema_id)
+
+
+class TestWhatWasWrittenComesBack:
+    @pytest.mark.parametrize("record_type", RECORD_TYPES.values(), ids=lambda record_type: record_type.data_type)
+    @settings(max_examples=150)
+    @given(data=st.data())
+    def test_any_records_in_arrival_order(self, record_type, data):
+        written = data.draw(st.lists(records(record_type), max_size=12))
+        schema = avro_schema(record_type)
+        batch = decode([message(body(schema, record)) for record in written], record_type)
+        assert batch.rejects == ()
+        assert batch.columns.schema.equals(arrow_schema(record_type), check_metadata=True)
+        assert rows(batch.columns) == written
+        assert batch.rows.tolist() == list(range(len(written)))
+        assert batch.schema_ids.tolist() == [SCHEMA_ID] * len(written)
+
+    def test_an_empty_batch_has_the_columns_and_no_rows(self):
+        batch = decode([])
+        assert batch.columns.schema.equals(arrow_schema(TRADE))
+        assert (batch.columns.num_rows, batch.rows.size, batch.schema_ids.size, batch.rejects) == (0, 0, 0, ())
+
+    def test_rows_and_schema_ids_are_64_and_32_bits_wide(self):
+        batch = decode([good_message(1)])
+        assert (batch.rows.dtype, batch.schema_ids.dtype) == (np.int64, np.int32)
+
+    def test_a_symbol_of_a_megabyte(self):
+        symbol = "A" * 1_000_000 + "é"
+        batch = decode([good_message(1), message(trade_body(symbol=sized(symbol.encode()))), good_message(2)])
+        assert [row["symbol"] for row in rows(batch.columns)] == ["SYMBOL-1", symbol, "SYMBOL-2"]
+
+    def test_a_map_of_many_entries_in_several_blocks_with_and_without_sizes(self):
+        entries = [(f"key {number}", "value" * (number % 7)) for number in range(5_000)]
+
+        def block(part, *, size):
+            raw = b"".join(sized(key.encode()) + sized(value.encode()) for key, value in part)
+            return varint(-len(part)) + varint(len(raw)) + raw if size else varint(len(part)) + raw
+
+        raw = block(entries[:3], size=True) + block(entries[3:4000], size=False) + block(entries[4000:], size=True) + NULL
+        batch = decode([good_message(1), message(trade_body(vendor_data=raw)), good_message(2)])
+        assert batch.columns["vendor_data"].to_pylist()[1] == entries
+        assert [row["symbol"] for row in rows(batch.columns)] == ["SYMBOL-1", "BTCUSDT", "SYMBOL-2"]
+
+    @pytest.mark.parametrize("unscaled", [0, 1, -1, 10**28 - 1, 1 - 10**28, -(2**63), 2**63, 255, -256])
+    @pytest.mark.parametrize("surplus", [0, 1, 9, 20, 300])
+    def test_decimals_with_more_sign_bytes_than_they_need(self, unscaled, surplus):
+        needed = (unscaled.bit_length() + 8) // 8
+        raw = unscaled.to_bytes(needed + surplus, "big", signed=True)
+        batch = decode([message(trade_body(price=sized(raw)))])
+        assert rows(batch.columns)[0]["price"] == Decimal(unscaled).scaleb(-10)
+
+    def test_thousands_of_distinct_symbols_among_bad_messages(self):
+        """Dictionaries grow while bad bodies take their entries back."""
+        numbers = [number % 3_000 for number in range(9_000)]
+        messages = [
+            good_message(number) if index % 10 else message(body(TRADE_SCHEMA, good(-index)) + b"\x00")
+            for index, number in enumerate(numbers)
+        ]
+        batch = decode(messages)
+        expected = [f"SYMBOL-{number}" for index, number in enumerate(numbers) if index % 10]
+        assert batch.columns["symbol"].to_pylist() == expected
+        assert batch.columns["symbol"].dictionary.to_pylist() == list(dict.fromkeys(expected))
+        assert [reject.index for reject in batch.rejects] == list(range(0, 9_000, 10))
+
+    def test_strings_made_to_collide_are_still_told_apart(self, monkeypatch):
+        symbols = colliding_strings(2 * MAXIMUM_PROBES)
+        made = []
+        monkeypatch.setattr(
+            column_buffers.ColumnBuffers, "of", staticmethod(lambda *sizes: made.append(make(*sizes)) or made[-1])
+        )
+        sent = symbols * 3
+        batch = decode([message(trade_body(symbol=sized(symbol.encode()))) for symbol in sent])
+        assert made[0].dictionaries.state[:, OVERFLOWED].any(), "the strings no longer collide: mirror the kernel's hash"
+        assert batch.columns["symbol"].to_pylist() == sent
+        assert batch.columns["symbol"].dictionary.to_pylist() == symbols
+
+
+make = ColumnBuffers.of
+
+
+def colliding_strings(count: int) -> list[str]:
+    """Strings of eight characters whose hashes share the ten bits that a small dictionary looks at."""
+    mask, multiplier = 2**64 - 1, 0x1E3779B97F4A7C15
+    found: list[str] = []
+    for number in range(10_000_000):
+        text = f"{number:08}"
+        code = ((8 ^ int.from_bytes(text.encode(), "little")) * multiplier) & mask
+        code ^= (code >> 32) | (0xFFFFFFFF00000000 if code >> 63 else 0)
+        if code & 1023 == 0:
+            found.append(text)
+        if len(found) == count:
+            break
+    return found
+
+
+class TestBrokenBodies:
+    @pytest.mark.parametrize("name", CRAFTED)
+    def test_alone(self, name):
+        reason, field, broken = CRAFTED[name]
+        batch = decode([message(broken)])
+        assert batch.columns.num_rows == 0
+        assert [(reject.index, reject.stage, reject.reason) for reject in batch.rejects] == [(0, "decode", reason)]
+        assert batch.rejects[0].detail.startswith(f"{field} at byte ")
+        assert "\n" not in batch.rejects[0].detail
+
+    @pytest.mark.parametrize("name", CRAFTED)
+    def test_between_good_neighbours(self, name):
+        reason, _, broken = CRAFTED[name]
+        batch = decode([good_message(1), message(broken), good_message(2), message(broken), good_message(3)])
+        assert rows(batch.columns) == [good(1), good(2), good(3)]
+        assert batch.rows.tolist() == [0, 2, 4]
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [(1, reason), (3, reason)]
+
+    def test_all_kinds_at_once(self):
+        messages = [good_message(0)]
+        for number, (_, _, broken) in enumerate(CRAFTED.values(), start=1):
+            messages += [message(broken), good_message(number)]
+        batch = decode(messages)
+        assert rows(batch.columns) == [good(number) for number in range(len(CRAFTED) + 1)]
+        assert [reject.reason for reject in batch.rejects] == [reason for reason, _, _ in CRAFTED.values()]
+
+    @pytest.mark.parametrize("cut", [1, 2, 5, 20])
+    @pytest.mark.parametrize("truncated_first", [True, False])
+    def test_a_truncated_body_beside_one_with_the_missing_bytes_to_spare(self, cut, truncated_first):
+        whole = body(TRADE_SCHEMA, good(5))
+        short, long = message(whole[:-cut]), message(whole + whole[-cut:])
+        pair = [short, long] if truncated_first else [long, short]
+        batch = decode([good_message(1), *pair, good_message(2)])
+        assert rows(batch.columns) == [good(1), good(2)]
+        reasons = ["truncated", "trailing_bytes"] if truncated_first else ["trailing_bytes", "truncated"]
+        assert [reject.reason for reject in batch.rejects] == reasons
+
+    def test_a_body_cut_anywhere_is_truncated_or_claims_more_entries_than_follow(self):
+        whole = body(TRADE_SCHEMA, GOOD)
+        map_begins = len(whole) - len(body(MAP_SCHEMA, {"vendor_data": GOOD["vendor_data"]}))
+        batch = decode([message(whole[:length]) for length in range(len(whole))] + [message(whole)])
+        reasons = [reject.reason for reject in batch.rejects]
+        assert len(reasons) == len(whole)
+        assert set(reasons[: map_begins + 1]) == {"truncated"}
+        assert set(reasons[map_begins + 1 :]) == {"truncated", "bad_block_count"}
+        assert rows(batch.columns) == [GOOD]
+
+    def test_what_a_bad_body_held_is_not_in_any_column(self):
+        stray = {**GOOD, "session": "stray", "symbol": "STRAY", "venue": "STRAY", "vendor_data": {"stray": "stray"}}
+        batch = decode([good_message(1), message(body(TRADE_SCHEMA, stray) + b"\x00"), good_message(2)])
+        assert rows(batch.columns) == [good(1), good(2)]
+        for name in ("session", "symbol", "venue"):
+            assert "stray" not in str(batch.columns[name].dictionary.to_pylist()).lower()
+        assert "stray" not in str(batch.columns["vendor_data"].keys.to_pylist())
+
+    def test_a_value_first_seen_in_a_bad_body_is_entered_when_it_comes_again(self):
+        batch = decode([message(trade_body() + b"\x00"), good_message(1), message(trade_body())])
+        assert batch.columns["symbol"].dictionary.to_pylist() == ["SYMBOL-1", "BTCUSDT"]
+        assert [row["symbol"] for row in rows(batch.columns)] == ["SYMBOL-1", "BTCUSDT"]
+
+
+class TestFrames:
+    @pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x00", b"\x01" + good_message(1)[1:], b"{}\n{}"])
+    def test_a_value_without_a_frame(self, value):
+        batch = decode([value, good_message(1)])
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [(0, "not_framed")]
+        assert rows(batch.columns) == [good(1)]
+
+    def test_a_tombstone(self):
+        batch = decode([good_message(1), None, good_message(2), None])
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [(1, "null_value"), (3, "null_value")]
+        assert rows(batch.columns) == [good(1), good(2)]
+
+    def test_nothing_but_tombstones(self):
+        batch = decode([None, None])
+        assert [reject.reason for reject in batch.rejects] == ["null_value", "null_value"]
+        assert batch.columns.num_rows == 0
+
+    def test_a_batch_beyond_two_gibibytes_is_refused_before_it_is_joined(self):
+        with pytest.raises(RecordError, match="hand over fewer messages"):
+            decode([bytes(2**26)] * 33)
+
+
+class TestSchemaIds:
+    def test_several_in_one_batch_come_back_in_arrival_order(self):
+        reordered = {**TRADE_SCHEMA, "fields": TRADE_SCHEMA["fields"][::-1]}
+        decoder = BatchDecoder(TRADE, {1: TRADE_SCHEMA, 900_000: reordered})
+        schemas = {1: TRADE_SCHEMA, 900_000: reordered}
+        ids = [1, 900_000, 900_000, 1, 900_000, 1]
+        messages = [message(body(schemas[schema_id], good(n)), schema_id) for n, schema_id in enumerate(ids)]
+        batch = checked(decoder.decode(messages))
+        assert rows(batch.columns) == [good(n) for n in range(6)]
+        assert batch.schema_ids.tolist() == ids
+
+    def test_an_unknown_id_rejects_its_messages_alone(self):
+        batch = decode([good_message(1), good_message(2, schema_id=8), good_message(3), good_message(4, schema_id=-1)])
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [
+            (1, "unknown_schema_id"),
+            (3, "unknown_schema_id"),
+        ]
+        assert "schema id 8" in batch.rejects[0].detail
+        assert rows(batch.columns) == [good(1), good(3)]
+
+    def test_a_schema_of_another_record_rejects_its_messages(self):
+        decoder = BatchDecoder(QUOTE, {SCHEMA_ID: TRADE_SCHEMA})
+        batch = checked(decoder.decode([good_message(1)]))
+        assert [reject.reason for reject in batch.rejects] == ["incompatible_schema"]
+        assert "'Trade'" in batch.rejects[0].detail
+
+    def test_the_lookup_is_asked_once_for_what_it_knows_and_once_a_batch_for_what_it_does_not(self):
+        asked = []
+
+        def lookup(schema_id: int) -> Mapping[str, Any]:
+            asked.append(schema_id)
+            if schema_id != SCHEMA_ID:
+                raise SchemaError(f"subject has no version with id {schema_id}")
+            return TRADE_SCHEMA
+
+        decoder = BatchDecoder(TRADE, lookup)
+        batch = [good_message(1), good_message(2, schema_id=9), good_message(3, schema_id=9)]
+        first, second = decoder.decode(batch), decoder.decode(batch)
+        assert sorted(asked) == [7, 9, 9]
+        assert [len(first.rejects), len(second.rejects)] == [2, 2]
+        assert "subject has no version" in first.rejects[0].detail
+
+    def test_a_registry_that_does_not_answer_stops_the_batch(self):
+        def lookup(schema_id: int) -> Mapping[str, Any]:
+            raise UnavailableError("registry at port 8081 does not answer")
+
+        with pytest.raises(UnavailableError, match="8081"):
+            BatchDecoder(TRADE, lookup).decode([good_message(1)])
+
+    def test_a_schema_may_be_json_text(self):
+        batch = checked(BatchDecoder(TRADE, {SCHEMA_ID: json.dumps(TRADE_SCHEMA)}).decode([good_message(1)]))
+        assert rows(batch.columns) == [good(1)]
+
+    def test_many_unknown_ids_do_not_take_quadratic_time(self):
+        batch = decode([good_message(1, schema_id=number) for number in range(100, 20_100)])
+        assert len(batch.rejects) == 20_000
+        assert {reject.reason for reject in batch.rejects} == {"unknown_schema_id"}
+
+
+class TestEvolution:
+    def decode_written_by(self, schema: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+        raw = body(fastavro.parse_schema(schema), record)
+        batch = checked(BatchDecoder(TRADE, {SCHEMA_ID: schema}).decode([message(raw)]))
+        assert batch.rejects == ()
+        return rows(batch.columns)[0]
+
+    def test_a_writer_with_more_fields(self):
+        extra = [{"name": "fee", "type": ["null", "double"]}, {"name": "tags", "type": {"type": "array", "items": "string"}}]
+        schema = {**TRADE_SCHEMA, "fields": [extra[0], *TRADE_SCHEMA["fields"], extra[1]]}
+        assert self.decode_written_by(schema, {**GOOD, "fee": 0.1, "tags": ["a", "b"]}) == GOOD
+
+    @pytest.mark.parametrize("name", ["source_sequence", "trade_id", "venue", "conditions"])
+    def test_a_writer_without_a_nullable_field(self, name):
+        schema = {**TRADE_SCHEMA, "fields": [field for field in TRADE_SCHEMA["fields"] if field["name"] != name]}
+        assert self.decode_written_by(schema, GOOD) == {**GOOD, name: None}
+
+    def test_a_writer_without_the_map(self):
+        schema = {**TRADE_SCHEMA, "fields": TRADE_SCHEMA["fields"][:-1]}
+        assert self.decode_written_by(schema, GOOD) == {**GOOD, "vendor_data": {}}
+
+    def test_enum_symbols_in_another_order(self):
+        side = {"name": "side", "type": {"type": "enum", "name": "Side", "symbols": ["UNKNOWN", "SELL", "BUY"]}}
+        fields = [side if field["name"] == "side" else field for field in TRADE_SCHEMA["fields"]]
+        schema = {**TRADE_SCHEMA, "fields": fields}
+        read = [self.decode_written_by(schema, {**GOOD, "side": name})["side"] for name in ("BUY", "SELL", "UNKNOWN")]
+        assert read == ["BUY", "SELL", "UNKNOWN"]
+
+    def test_an_enum_symbol_we_lack_rejects_its_row_alone(self):
+        side = {"name": "side", "type": {"type": "enum", "name": "Side", "symbols": ["CROSS", "BUY", "SELL"]}}
+        fields = [side if field["name"] == "side" else field for field in TRADE_SCHEMA["fields"]]
+        schema = {**TRADE_SCHEMA, "fields": fields}
+        messages = [message(body(schema, {**GOOD, "side": name})) for name in ("BUY", "CROSS", "SELL")]
+        batch = checked(BatchDecoder(TRADE, {SCHEMA_ID: schema}).decode(messages))
+        assert [row["side"] for row in rows(batch.columns)] == ["BUY", "SELL"]
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [(1, "unknown_enum_symbol")]
+
+    def test_a_null_in_a_field_we_need_rejects_its_row_alone(self):
+        fields = [
+            {"name": "symbol", "type": ["string", "null"]} if field["name"] == "symbol" else field
+            for field in TRADE_SCHEMA["fields"]
+        ]
+        schema = {**TRADE_SCHEMA, "fields": fields}
+        messages = [message(body(schema, {**GOOD, "symbol": symbol})) for symbol in ("A", None, "B")]
+        batch = checked(BatchDecoder(TRADE, {SCHEMA_ID: schema}).decode(messages))
+        assert [row["symbol"] for row in rows(batch.columns)] == ["A", "B"]
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [(1, "unexpected_null")]
+
+    @pytest.mark.parametrize(("scale", "precision"), [(0, 18), (2, 20), (8, 26), (10, 28), (10, 5)])
+    @pytest.mark.parametrize("as_fixed", [True, False])
+    def test_a_decimal_of_smaller_scale_is_rescaled_exactly(self, scale, precision, as_fixed):
+        storage = {"type": "fixed", "name": "F", "size": 13} if as_fixed else {"type": "bytes"}
+        decimal = {**storage, "logicalType": "decimal", "precision": precision, "scale": scale}
+        fields = [{"name": "price", "type": decimal} if f["name"] == "price" else f for f in TRADE_SCHEMA["fields"]]
+        schema = {**TRADE_SCHEMA, "fields": fields}
+        for unscaled in (0, 7, -7, 10**precision - 1, 1 - 10**precision):
+            raw = unscaled.to_bytes(13, "big", signed=True)
+            sent = trade_body(price=raw if as_fixed else sized(raw))
+            batch = checked(BatchDecoder(TRADE, {SCHEMA_ID: schema}).decode([message(sent)]))
+            assert rows(batch.columns)[0]["price"] == Decimal(unscaled).scaleb(-scale)
+        beyond = (10**precision).to_bytes(13, "big", signed=True)
+        sent = trade_body(price=beyond if as_fixed else sized(beyond))
+        batch = checked(BatchDecoder(TRADE, {SCHEMA_ID: schema}).decode([message(sent)]))
+        assert [reject.reason for reject in batch.rejects] == ["decimal_too_wide"]
+
+
+def test_one_kernel_serves_every_batch():
+    """A second specialisation would cost seconds of compiling in the middle of consuming."""
+    warm_up()
+    reordered = {**TRADE_SCHEMA, "fields": TRADE_SCHEMA["fields"][::-1]}
+    BatchDecoder(TRADE, {1: TRADE_SCHEMA, 2: reordered}).decode([good_message(1, 1), good_message(1, 2)])
+    decode([good_message(1), None])
+    decode([message(b"")], QUOTE)
+    assert len(walk.signatures) == 1
