@@ -1,1 +1,1 @@
-"""The verification harness: stacks to run, histories of what happened, checkers that judge, clauses that state what must hold."""
+"""The verification harness: stacks that run, histories of what happened, checkers that judge, clauses that demand."""

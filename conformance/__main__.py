@@ -33,7 +33,10 @@ def run(
     into: Annotated[Path | None, typer.Option(help="Run directory to make; default reports/runs/<run id>.")] = None,
     mutants: Annotated[bool, typer.Option(help="Also run the whole-system mutants.")] = True,
 ) -> None:
-    """Run the clauses. Example: python -m conformance run --only CON-3"""
+    """Run the clauses.
+
+    Example: python -m conformance run --only CON-3
+    """
     _refuse_unknown(stack, profile)
     directory, status = run_clauses(RunOptions(stack, profile, only, into, mutants), sys.argv)
     raise typer.Exit(_gate(directory, minimum=0) if only is None else min(status, 1))
@@ -41,7 +44,10 @@ def run(
 
 @app.command()
 def readiness(stack: StackOption = "embedded", profile: ProfileOption = "smoke") -> None:
-    """Run everything and write the readiness card. Fails only if something failed or is unknown, not for what is missing."""
+    """Run everything and write the readiness card.
+
+    Fails if something failed or is unknown, not for what nobody has exercised.
+    """
     _refuse_unknown(stack, profile)
     directory, _ = run_clauses(RunOptions(stack, profile), sys.argv)
     _reports("card", directory)
@@ -52,9 +58,11 @@ def readiness(stack: StackOption = "embedded", profile: ProfileOption = "smoke")
 
 @app.command()
 def judge(paths: Annotated[list[Path], typer.Argument(help="Run directories or histories.")]) -> None:
-    """Judge stored histories again, without a stack. Example: python -m conformance judge reports/runs/latest
+    """Judge stored histories again, without a stack.
 
-    Fails also where a verdict is no longer the one that was kept.
+    Example: python -m conformance judge reports/runs/latest
+
+    Exits 3 where a verdict is no longer the one that was kept.
     """
     try:
         judged = judging.judge_paths(paths)

@@ -112,7 +112,7 @@ class ClauseRun:
             "history_sha256": history_sha256(self.history_path),
         }
         self._item.user_properties.append((self._verdict_property, line))
-        allure.attach.file(self.history_path / "history.jsonl", "history", allure.attachment_type.TEXT)
+        allure.attach.file(self.history_path / "history.jsonl", "history", allure.attachment_type.TEXT)  # type: ignore[no-untyped-call]
         if verdict.outcome is not Outcome.PASS:
             findings = "\n".join(f"  {f.kind}: {f.detail} x{f.count} {f.example}" for f in verdict.findings)
             pytest.fail(f"{verdict.outcome.value}: {verdict.reason}\n{findings}", pytrace=False)
@@ -121,7 +121,7 @@ class ClauseRun:
 
 def allure_labels(marker: ClauseMarker) -> None:
     """Label the running test for Allure."""
-    allure.dynamic.title(marker.title)
+    allure.dynamic.title(marker.title)  # type: ignore[no-untyped-call]
     for claim in marker.claims:
-        allure.dynamic.tag(claim)
-        allure.dynamic.feature(re.sub(r"[a-z]+$", "", claim))
+        allure.dynamic.tag(claim)  # type: ignore[no-untyped-call]
+        allure.dynamic.feature(re.sub(r"[a-z]+$", "", claim))  # type: ignore[no-untyped-call]

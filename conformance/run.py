@@ -1,4 +1,4 @@
-"""One run of the clauses: a run directory, pytest in it, the checkers' kill rates, the mutants, and what machine it was."""
+"""One run of the clauses: a run directory, pytest in it, the checkers' kill rates, the mutants, and the machine."""
 
 import importlib.metadata
 import json

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 USAGE_EXIT_CODE = 64
 INTERRUPTED_EXIT_CODE = 130
-_EXIT_CODES = "Exit codes: 0 done, 64 usage, 65 data, 69 unavailable, 70 time limit, 74 not acknowledged, 75 try again, 76 progress, 77 stale."
+_EXIT_CODES = (
+    "Exit codes: 0 done, 64 usage, 65 data, 69 unavailable, 70 time limit, 74 not acknowledged, 75 try again, "
+    "76 progress, 77 stale writer."
+)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=f"Market data platform. {_EXIT_CODES}"
@@ -168,7 +171,10 @@ def query_trades(
     limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Trades in order of event time. Example: k2 query trades --symbol BTCUSDT --limit 5"""
+    """Trades in order of event time.
+
+    Example: k2 query trades --symbol BTCUSDT --limit 5
+    """
     with _engine(context) as engine:
         _print_rows(engine.query_trades(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
 

@@ -195,8 +195,8 @@ def _lost_messages(journey: Journey, account: Account) -> Iterator[Finding]:
     if dead_letters is None or account.arrival.name != "logged":
         return
     logged = account.arrival
-    due = np.full(logged.rows, True) if account.drained else before(
-        logged, limits(journey.partitions, account.progress)
+    due = (
+        np.full(logged.rows, True) if account.drained else before(logged, limits(journey.partitions, account.progress))
     )
     rows = np.flatnonzero((logged.identity == NONE) & due & ~_dead_rows(journey, logged))
     if len(rows):

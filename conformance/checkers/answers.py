@@ -127,9 +127,7 @@ class _Answers:
             return False
         return snapshot is None or snapshot.committed_wall_ns < due[-1].committed_wall_ns
 
-    def _compare(
-        self, name: str, request: Mapping[str, Any], rows: IntArray, visible: BoolArray
-    ) -> Iterator[_Fault]:
+    def _compare(self, name: str, request: Mapping[str, Any], rows: IntArray, visible: BoolArray) -> Iterator[_Fault]:
         total = self._journey.identities
         answered = self._answered.identity[rows]
         matching = self._matching(request)

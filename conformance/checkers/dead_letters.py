@@ -69,9 +69,7 @@ def _words(place: Place) -> str:
 def _stored_places(history: History) -> set[Place]:
     places: set[Place] = set()
     for observation in history.of_stage("stored"):
-        columns = (
-            observation.table[name].to_pylist() for name in ("topic", "kafka_partition", "kafka_offset")
-        )
+        columns = (observation.table[name].to_pylist() for name in ("topic", "kafka_partition", "kafka_offset"))
         places.update(zip(*columns, strict=True))
     return places
 

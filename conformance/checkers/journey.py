@@ -139,9 +139,7 @@ def load_journey(history: History, names: Iterable[str] = (*RECORD_STAGES, DEAD_
     loaded = {}
     for index, name in enumerate(stages):
         (offset,) = _columns(name, parts[name], COORDINATES[2:])
-        loaded[name] = Stage(
-            name, parts[name], identity[index], coordinates[index], partition[index], integers(offset)
-        )
+        loaded[name] = Stage(name, parts[name], identity[index], coordinates[index], partition[index], integers(offset))
     return Journey(loaded, identities, coordinate_count, _partition_names(loaded.values()))
 
 

@@ -1,3 +1,5 @@
-"""The clauses: one requirement, one file. Each docstring is the norm; each test drives a stack, records a history and has
-it judged. Run with `python -m conformance run`.
+"""The clauses: one requirement, one file.
+
+Each docstring is the norm; each test drives a stack, records a history and has it judged. Run them with
+`python -m conformance run`.
 """

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -49,13 +49,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
     """A test that ended without a verdict broke in the harness: that is unknown, never a pass."""
     marker = ClauseMarker.of(item)
-    if call.excinfo is not None and marker is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
-        if not any(name == VERDICT_PROPERTY for name, _ in item.user_properties):
-            error = f"{call.excinfo.typename}: {str(call.excinfo.value).splitlines()[0] if str(call.excinfo.value) else ''}"
-            line = marker.verdict_line(
-                item, {"verdict": "unknown", "reason": HARNESS_ERROR + error[:300], "samples": 0, "findings": []}
-            )
-            item.user_properties.append((VERDICT_PROPERTY, line))
+    broke = call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception)
+    judged = any(name == VERDICT_PROPERTY for name, _ in item.user_properties)
+    if broke and marker is not None and not judged:
+        assert call.excinfo is not None
+        first_line = (str(call.excinfo.value).splitlines() or [""])[0]
+        reason = f"{HARNESS_ERROR}{call.excinfo.typename}: {first_line}"[:300]
+        verdict = {"verdict": "unknown", "reason": reason, "samples": 0, "findings": []}
+        item.user_properties.append((VERDICT_PROPERTY, marker.verdict_line(item, verdict)))
     yield
 
 
@@ -83,7 +84,7 @@ class EvidenceCollector:
         if report.when == "call" or (report.when == "setup" and not report.passed):
             for name, line in report.user_properties:
                 if name == VERDICT_PROPERTY:
-                    self._take(line)
+                    self._take(cast("dict[str, Any]", line))
             if report.skipped:
                 print(f"        not exercised: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
 

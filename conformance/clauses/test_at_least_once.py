@@ -1,8 +1,8 @@
 """At least once, and in the table exactly once, whatever step a consumer dies after.
 
-A consumer that is killed with SIGKILL after any numbered step of the commit protocol (k2/ingestion/consumer.py) and then
-started again MUST lose no acknowledged record (CON-3), MUST write nothing twice (CON-6), and Kafka MUST never have been told
-an offset that the table did not hold (CON-1).
+A consumer that is killed with SIGKILL after any numbered step of the commit protocol (k2/ingestion/consumer.py) and
+then started again MUST lose no acknowledged record (CON-3), MUST write nothing twice (CON-6), and Kafka MUST never
+have been told an offset that the table did not hold (CON-1).
 """
 
 import json

@@ -1,7 +1,8 @@
 """What cannot be a row is a dead letter, whole.
 
-Every message that cannot be decoded or breaks a rule MUST be in the dead letter topic with its original bytes and headers
-that say where it came from and why (DLQ-1); none MUST be in the table, and the good records around it MUST be.
+Every message that cannot be decoded or breaks a rule MUST be in the dead letter topic with its original bytes and
+headers that say where it came from and why (DLQ-1); none MUST be in the table, and the good records around it MUST
+be.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -71,7 +73,9 @@ def test_every_bad_message_becomes_a_dead_letter_and_no_row(stack: EmbeddedStack
     planned = list(poisons())
     with clause.history(required_kinds=sorted({poison.kind for poison in planned})) as history:
         exchange = SyntheticExchange(
-            SyntheticSettings(seed=5, records=2_000, trade_share=1.0, duplicate_rate=0.0, gap_rate=0.0, reorder_rate=0.0)
+            SyntheticSettings(
+                seed=5, records=2_000, trade_share=1.0, duplicate_rate=0.0, gap_rate=0.0, reorder_rate=0.0
+            )
         )
         records = iter(exchange)
         before = feed_records(stack, itertools.islice(records, 1_000))
@@ -100,7 +104,10 @@ def produce(bootstrap_servers: str, messages: list[Poison]) -> list[tuple[Place,
     def remember(number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             raise RuntimeError(f"a poison message was not acknowledged: {error.str()}")
-        places[number] = (message.partition(), message.offset())
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        places[number] = (partition, offset)
 
     for number, poison in enumerate(messages):
         client.produce(
@@ -108,7 +115,7 @@ def produce(bootstrap_servers: str, messages: list[Poison]) -> list[tuple[Place,
             key=b"BINANCE:BTCUSDT",
             value=poison.value,
             headers=[("origin", poison.kind.encode())],
-            on_delivery=lambda error, message, which=number: remember(which, error, message),
+            on_delivery=partial(remember, number),
         )
     client.flush(10)
     return [(places[number], poison) for number, poison in enumerate(messages)]

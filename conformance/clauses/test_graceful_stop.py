@@ -1,7 +1,7 @@
 """SIGTERM finishes the batch in hand.
 
-A consumer that is asked to stop while it works on a batch MUST take that batch through every step, commit it and exit 0
-(CON-3); the next consumer MUST go on right there, losing and repeating nothing.
+A consumer that is asked to stop while it works on a batch MUST take that batch through every step, commit it and exit
+0 (CON-3); the next consumer MUST go on right there, losing and repeating nothing.
 """
 
 import json

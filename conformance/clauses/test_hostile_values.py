@@ -1,7 +1,7 @@
 """Hostile values return nothing and harm nothing.
 
-A value in any filter of the API is a bound parameter: whatever it holds, the answer MUST have no rows that do not match and
-MUST not be a server error, and the tables MUST hold what they held (QRY-1).
+A value in any filter of the API is a bound parameter: whatever it holds, the answer MUST have no rows that do not
+match and MUST not be a server error, and the tables MUST hold what they held (QRY-1).
 """
 
 import urllib.parse
@@ -22,7 +22,7 @@ HOSTILE = (
     "' OR '1'='1",
     "BINANCE' --",
     "'; DROP TABLE trades; --",
-    "\" OR \"\"=\"",
+    '" OR ""="',
     "BINANCE' UNION SELECT * FROM read_csv('/etc/passwd') --",
     "%' OR exchange LIKE '%",
     "$1",
@@ -59,7 +59,10 @@ def test_hostile_values_return_nothing_and_harm_nothing(stack: EmbeddedStack, cl
                     history,
                     f"value {number} as {parameter}",
                     {"server_error": False, "rows": 0},
-                    lambda name=parameter, text=value: ask(api_url, name, text),
+                    ask,
+                    api_url,
+                    parameter,
+                    value,
                 )
         record_fact(history, "rows in the table afterwards", rows, lambda: count_rows(stack))
         record_fact(

@@ -1,7 +1,7 @@
 """A metric recorded with other labels than declared is refused at the call.
 
-Each metric is declared once with its labels; recording it with a label missing, surplus or misspelt MUST raise, and so MUST a
-metric that was never declared (OBS-1).
+Each metric is declared once with its labels; recording it with a label missing, surplus or misspelt MUST raise, and
+so MUST a metric that was never declared (OBS-1).
 """
 
 import pytest
@@ -24,13 +24,13 @@ def test_every_metric_takes_its_labels_and_refuses_others(clause: ClauseRun) -> 
     with clause.history() as history:
         for metric in CATALOGUE:
             right = dict.fromkeys(metric.labels, "x")
-            record_fact(history, f"{metric.name} with its labels", "taken", lambda m=metric, v=right: record(metrics, m, v))
+            record_fact(history, f"{metric.name} with its labels", "taken", record, metrics, metric, right)
             surplus = {**right, "table_name": "x"}
-            record_fact(history, f"{metric.name} with one more", "refused", lambda m=metric, v=surplus: record(metrics, m, v))
+            record_fact(history, f"{metric.name} with one more", "refused", record, metrics, metric, surplus)
             wrong = {**dict.fromkeys(metric.labels[1:], "x"), "datatype": "x"}
-            record_fact(history, f"{metric.name} misspelt", "refused", lambda m=metric, v=wrong: record(metrics, m, v))
+            record_fact(history, f"{metric.name} misspelt", "refused", record, metrics, metric, wrong)
         undeclared = Metric("k2_undeclared_total", MetricKind.COUNTER, "never declared")
-        record_fact(history, "an undeclared metric", "unknown", lambda: record(metrics, undeclared, {}))
+        record_fact(history, "an undeclared metric", "unknown", record, metrics, undeclared, {})
     clause.judge()
 
 

@@ -1,8 +1,8 @@
 """Names and layout: topics, keys, tables, partitions and the small endpoints are as ruled.
 
-Topics MUST be market.<asset_class>.<data_type>, keys exchange:symbol, tables market_data.<data_type>_v2 (REC-4); the schemas
-derived from one definition MUST agree (REC-1); tables MUST be partitioned by day of event time and exchange (ICE-1); the API
-MUST list the instruments a table holds (API-1).
+Topics MUST be market.<asset_class>.<data_type>, keys exchange:symbol, tables market_data.<data_type>_v2 (REC-4); the
+schemas derived from one definition MUST agree (REC-1); tables MUST be partitioned by day of event time and exchange
+(ICE-1); the API MUST list the instruments a table holds (API-1).
 """
 
 from collections.abc import Iterable
@@ -37,9 +37,7 @@ TOPICS = ["market.crypto.quotes", "market.crypto.trades"]
     remedy="see k2/records/definition.py and k2/storage/catalog.py",
 )
 def test_names_and_layout_are_as_ruled(stack: EmbeddedStack, clause: ClauseRun) -> None:
-    exchange = SyntheticExchange(
-        SyntheticSettings(seed=9, records=RECORDS, start_time_ns=START_NS, rate_per_second=10)
-    )
+    exchange = SyntheticExchange(SyntheticSettings(seed=9, records=RECORDS, start_time_ns=START_NS, rate_per_second=10))
     with clause.history(seed=9) as history:
         for data_type in ("trades", "quotes"):
             stack.start_consumer(data_type)
@@ -50,25 +48,28 @@ def test_names_and_layout_are_as_ruled(stack: EmbeddedStack, clause: ClauseRun) 
         symbols = sorted({item.record["symbol"] for item, _ in fed.items})
         record_fact(history, "topics with records", TOPICS, lambda: sorted({m.topic for m in messages}))
         record_fact(
-            history, "keys", [f"BINANCE:{s}" for s in symbols], lambda: sorted({(m.key or b"").decode() for m in messages})
+            history,
+            "keys",
+            [f"BINANCE:{s}" for s in symbols],
+            lambda: sorted({(m.key or b"").decode() for m in messages}),
         )
-        record_fact(history, "partitions per key", 1, lambda: most_partitions_of_a_key(messages))
+        record_fact(history, "partitions per key", 1, most_partitions_of_a_key, messages)
         api_url = stack.start_api()
         for record_type in (TRADE, QUOTE):
             name = record_type.table
             record_fact(
                 history, f"{name}: partition fields", ["day(event_time)", "identity(exchange)"],
-                lambda table=name: partition_fields(stack, table),
+                partition_fields, stack, name,
             )  # fmt: skip
-            expected_days = days(item.record["event_time_ns"] for item, _ in fed.items if item.data_type == record_type.data_type)
-            record_fact(
-                history, f"{name}: days with files", expected_days, lambda table=name: days_with_files(stack, table)
+            expected_days = days(
+                item.record["event_time_ns"] for item, _ in fed.items if item.data_type == record_type.data_type
             )
+            record_fact(history, f"{name}: days with files", expected_days, days_with_files, stack, name)
             record_fact(
                 history, f"{record_type.data_type}: symbols", symbols,
-                lambda kind=record_type: listed_symbols(api_url, kind),
+                listed_symbols, api_url, record_type,
             )  # fmt: skip
-            record_fact(history, f"{name}: schemas agree", [], lambda kind=record_type: disagreements(stack, kind))
+            record_fact(history, f"{name}: schemas agree", [], disagreements, stack, record_type)
     clause.judge()
 
 

@@ -1,7 +1,7 @@
 """An exhausted pool says so in time.
 
-A client that finds every connection taken MUST get a timeout, not a hang (POOL-1): from the pool itself as TimeoutError, from
-the API as 503 with Retry-After; and once a connection is back the next one MUST get it.
+A client that finds every connection taken MUST get a timeout, not a hang (POOL-1): from the pool itself as
+TimeoutError, from the API as 503 with Retry-After; and once a connection is back the next one MUST get it.
 """
 
 import threading
@@ -43,14 +43,14 @@ def test_an_exhausted_pool_raises_a_timeout_and_then_serves_again(clause: Clause
         for holder in holders:
             holder.start()
         wait_until_taken(pool)
-        record_fact(history, "acquiring when all are taken", "TimeoutError", lambda: acquire(pool))
-        record_fact(history, "the wait was as long as asked for", True, lambda: waited_as_asked(pool))
+        record_fact(history, "acquiring when all are taken", "TimeoutError", acquire, pool)
+        record_fact(history, "the wait was as long as asked for", True, waited_as_asked, pool)
         name = "k2_connection_pool_acquisition_timeouts_total"
-        record_fact(history, "timeouts counted", 2.0, lambda: metrics.value(name))
+        record_fact(history, "timeouts counted", 2.0, metrics.value, name)
         release.set()
         for holder in holders:
             holder.join()
-        record_fact(history, "acquiring once they are back", "acquired", lambda: acquire(pool))
+        record_fact(history, "acquiring once they are back", "acquired", acquire, pool)
         record_fact(history, "connections in use at the end", 0, lambda: pool.statistics()["active_connections"])
     clause.judge()
 

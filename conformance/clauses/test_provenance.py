@@ -1,8 +1,8 @@
 """Provenance: what the feed held is what the API answers.
 
 Every record of a capture MUST be in the log where the broker said it is, in the table exactly once, and in the API's
-answer with the values of the capture, exactly (REC-2, REC-5, PRO-1, CON-6, API-1). The capture is read once by K2 and once
-by the harness's own reader, which shares no code with it.
+answer with the values of the capture, exactly (REC-2, REC-5, PRO-1, CON-6, API-1). The capture is read once by K2 and
+once by the harness's own reader, which shares no code with it.
 """
 
 from itertools import chain
@@ -48,7 +48,7 @@ def test_every_record_of_a_generated_capture_reaches_the_answer(
     name="provenance/recorded_capture",
     claims=CLAIMS,
     checker="provenance",
-    title="Every trade and best bid and offer of two recorded captures across midnight reaches the API's answer unchanged",
+    title="Every trade, bid and offer of two recorded captures across midnight reaches the API's answer unchanged",
     minimum_samples=93_078,
     remedy=REMEDY,
 )
@@ -95,9 +95,7 @@ def follow(stack: EmbeddedStack, clause: ClauseRun, paths: list[Path]) -> str:
             observe_answers(history, api_url, data_type, {"exchange": "BINANCE"})
         observe_log(history, messages)
         observe_tables(history, stack, ("trades", "quotes"))
-        history.operation(
-            "harness", "capture_read", "ok", attributes={"lines": sum(truth.lines for truth in truths)}
-        )
+        history.operation("harness", "capture_read", "ok", attributes={"lines": sum(truth.lines for truth in truths)})
     clause.judge()
     return api_url
 

@@ -1,8 +1,9 @@
 """Bodies over the limit are refused with 413, and nothing else is.
 
-A body above the limit MUST be answered 413 with the documented envelope and the connection closed, whether its length is
-declared, chunked, and whether or not the handler would have read it (API-3); exactly the limit MUST be let through; an
-unusable Content-Length MUST be 400; refusals MUST be counted. Shown over raw sockets against the running server.
+A body above the limit MUST be answered 413 with the documented envelope and the connection closed, whether its length
+is declared, chunked, and whether or not the handler would have read it (API-3); exactly the limit MUST be let
+through; an unusable Content-Length MUST be 400; refusals MUST be counted. Shown over raw sockets against the running
+server.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ class Variant:
     body_bytes: int
     expected_status: int
     chunked: bool = False
+
+    def declared_length(self) -> int | str | None:
+        """The Content-Length as sent: a number where it is one."""
+        return int(self.declared) if self.declared is not None and self.declared.isdigit() else self.declared
 
 
 def variants() -> Iterator[Variant]:
@@ -74,7 +79,7 @@ def send(history: HistoryWriter, api_url: str, variant: Variant) -> None:
     attributes = {
         "variant": variant.name,
         "method": "POST",
-        "declared_length": int(variant.declared) if (variant.declared or "").isdigit() else variant.declared,
+        "declared_length": variant.declared_length(),
         "chunked": variant.chunked,
         "limit_bytes": LIMIT_BYTES,
         "handler_reads": variant.path == READS,

@@ -1,9 +1,9 @@
 """Sequence semantics: gaps, late arrivals, duplicates and resets are named by the ruling, on every path.
 
-The verdict on each number MUST be the one the ruling gives (SEQ-1, SEQ-4), gaps MUST be inclusive ranges that late arrivals
-fill and split (SEQ-2), keys MUST not disturb one another (SEQ-3), the vectorised tracker MUST agree with the scalar one
-(SEQ-7), and what was planted in the synthetic exchange MUST be what is found (REC-5). The checker derives the ruling on its
-own and compares with the generator's plan too.
+The verdict on each number MUST be the one the ruling gives (SEQ-1, SEQ-4), gaps MUST be inclusive ranges that late
+arrivals fill and split (SEQ-2), keys MUST not disturb one another (SEQ-3), the vectorised tracker MUST agree with the
+scalar one (SEQ-7), and what was planted in the synthetic exchange MUST be what is found (REC-5). The checker derives
+the ruling on its own and compares with the generator's plan too.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,6 @@ from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.sequences import Gap, Numbers, gap_row, gap_table, reported_gaps, stored_trades, verdict_table
 from conformance.history import HistoryWriter
 from conformance.stacks.embedded import EmbeddedStack
-from k2.feeds.feed import FeedRecord
 from k2.feeds.planted import PlantedTruth
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.sequence_batch import SequenceBatchTracker
@@ -86,7 +85,9 @@ def test_a_tracker_gives_every_number_the_verdict_of_the_ruling(
 )
 def test_the_table_and_the_api_show_what_was_planted(stack: EmbeddedStack, clause: ClauseRun) -> None:
     exchange = SyntheticExchange(
-        SyntheticSettings(seed=8, records=20_000, trade_share=1.0, gap_rate=0.005, duplicate_rate=0.005, reorder_rate=0.005)
+        SyntheticSettings(
+            seed=8, records=20_000, trade_share=1.0, gap_rate=0.005, duplicate_rate=0.005, reorder_rate=0.005
+        )
     )
     with clause.history(seed=8) as history:
         stack.start_consumer("trades")
@@ -103,7 +104,7 @@ def test_the_table_and_the_api_show_what_was_planted(stack: EmbeddedStack, claus
 def observe_truth(
     history: HistoryWriter, truth: PlantedTruth, sent: Sequence[dict[str, Any]], *, with_duplicates: bool
 ) -> None:
-    """Stages `truth` and `truth_gaps`: the generator's plan. Duplicates never reach the table, so it can leave them out."""
+    """Stages `truth` and `truth_gaps`: the generator's plan, without the duplicates where only the table is seen."""
     planned = {(key.exchange, key.symbol): key for key in truth.keys if key.data_type == "trades"}
     events = [planned[r["exchange"], r["symbol"]].events[r["session_sequence"] - 1] or "" for r in sent]
     kept = [place for place, event in enumerate(events) if with_duplicates or event != "DUPLICATE"]

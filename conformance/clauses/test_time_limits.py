@@ -1,8 +1,8 @@
 """A query over its time limit is answered 504, and its work really stops.
 
-Work longer than the limit MUST be answered 504 with the envelope within the limit plus a quarter of it (at least 250 ms), the
-query MUST be interrupted (QRY-2) and its connection given back, so that the next query on the only slot MUST succeed (API-2,
-POOL-1). The work is real: the bulk query, a hundred wide reads of the table in one request.
+Work longer than the limit MUST be answered 504 with the envelope within the limit plus a quarter of it (at least 250
+ms), the query MUST be interrupted (QRY-2) and its connection given back, so that the next query on the only slot MUST
+succeed (API-2, POOL-1). The work is real: the bulk query, a hundred wide reads of the table in one request.
 """
 
 import time
@@ -32,10 +32,14 @@ SETTLE_SECONDS = 2.0
     minimum_samples=REQUESTS,
     remedy="see k2/query/deadline.py and the handlers of QueryTimeoutError in k2/api/envelope.py",
 )
-def test_a_query_over_its_limit_is_stopped_and_its_slot_serves_the_next(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_query_over_its_limit_is_stopped_and_its_slot_serves_the_next(
+    stack: EmbeddedStack, clause: ClauseRun
+) -> None:
     with clause.history(seed=12) as history:
         stack.start_consumer("trades")
-        fed = feed_records(stack, SyntheticExchange(SyntheticSettings(seed=12, records=RECORDS, trade_share=1.0)), 8_000)
+        fed = feed_records(
+            stack, SyntheticExchange(SyntheticSettings(seed=12, records=RECORDS, trade_share=1.0)), 8_000
+        )
         wait_until_drained(stack, history, fed.acknowledged_ends())
         stack.process("consumer-trades").stop()
         api_url = stack.start_api(ENVIRONMENT)

@@ -1,9 +1,10 @@
 """The harness holds itself to its own standard.
 
-Stored histories MUST be judged again to the same verdict without a stack (HAR-6a); every checker MUST catch its planted defects
-and stay silent on clean histories (HAR-6b); what cannot be decided MUST be unknown, never a pass (HAR-6c); clauses MUST exist for
-sequence, delivery, body limits and time limits (HAR-2a); a run MUST give a card in every format and a gate that tells failed,
-unknown and broken apart (HAR-5a). It runs last, on the evidence of the clauses before it.
+Stored histories MUST be judged again to the same verdict without a stack (HAR-6a); every checker MUST catch its
+planted defects and stay silent on clean histories (HAR-6b); what cannot be decided MUST be unknown, never a pass
+(HAR-6c); clauses MUST exist for sequence, delivery, body limits and time limits (HAR-2a); a run MUST give a card in
+every format and a gate that tells failed, unknown and broken apart (HAR-5a). It runs last, on the evidence of the
+clauses before it.
 """
 
 import json
@@ -46,7 +47,7 @@ def test_every_stored_history_is_judged_again_to_the_same_verdict(
         pytest.skip("no clause before it left a history")
     with clause.history() as history:
         for path, verdict in kept.items():
-            record_fact(history, path, verdict, lambda where=path: judge(run_directory / where).outcome.value)
+            record_fact(history, path, verdict, outcome_of, run_directory / path)
     clause.judge()
 
 
@@ -78,8 +79,10 @@ def test_every_checker_catches_its_planted_defects(clause: ClauseRun) -> None:
     with clause.history() as history:
         results = planted.run_all()
         for result in results:
-            record_fact(history, f"{result.checker}: missed", [], lambda r=result: list(r.missed), result.planted)
-            record_fact(history, f"{result.checker}: false alarms", 0, lambda r=result: r.false_alarms, result.clean_runs)
+            record_fact(history, f"{result.checker}: missed", [], list, result.missed, samples=result.planted)
+            record_fact(
+                history, f"{result.checker}: false alarms", 0, int, result.false_alarms, samples=result.clean_runs
+            )
         record_fact(history, "checkers examined", sorted(CHECKERS), lambda: sorted(r.checker for r in results))
     clause.judge()
 
@@ -102,7 +105,7 @@ def test_what_cannot_be_decided_is_unknown(clause: ClauseRun, tmp_path: Path) ->
         ):
             path = tmp_path / name.replace(" ", "-")
             make(path)
-            record_fact(history, name, "unknown", lambda where=path: judge(where).outcome.value)
+            record_fact(history, name, "unknown", outcome_of, path)
     clause.judge()
 
 
@@ -119,17 +122,21 @@ def test_a_run_gives_a_card_and_the_gate_tells_outcomes_apart(clause: ClauseRun,
     with clause.history() as history:
         for verdict, status in cases.items():
             run_directory = crafted_run(tmp_path / verdict, verdict)
-            record_fact(history, f"gate on a run that is {verdict}", status, lambda d=run_directory: reports("gate", d))
-            record_fact(history, f"card of a run that is {verdict}", 0, lambda d=run_directory: reports("card", d))
+            record_fact(history, f"gate on a run that is {verdict}", status, reports, "gate", run_directory)
+            record_fact(history, f"card of a run that is {verdict}", 0, reports, "card", run_directory)
             for file in ("index.html", "card.json", "card.md"):
                 record_fact(
-                    history, f"{file} of a run that is {verdict}", True, lambda f=run_directory / file: f.stat().st_size > 100
+                    history,
+                    f"{file} of a run that is {verdict}",
+                    True,
+                    is_not_empty,
+                    run_directory / file,
                 )
         empty = crafted_run(tmp_path / "empty", None)
-        record_fact(history, "gate on a run without clauses", 2, lambda: reports("gate", empty))
+        record_fact(history, "gate on a run without clauses", 2, reports, "gate", empty)
         broken = crafted_run(tmp_path / "broken", "pass")
         (broken / "verdicts.jsonl").write_text("{not json\n")
-        record_fact(history, "gate on malformed evidence", 3, lambda: reports("gate", broken))
+        record_fact(history, "gate on malformed evidence", 3, reports, "gate", broken)
     clause.judge()
 
 
@@ -169,6 +176,16 @@ def no_such_checker(path: Path) -> None:
     """A checker that does not exist."""
     with HistoryWriter(path, header(checker="nobody")):
         return
+
+
+def outcome_of(path: Path) -> str:
+    """What judging a history comes to."""
+    return judge(path).outcome.value
+
+
+def is_not_empty(path: Path) -> bool:
+    """Whether a file holds more than a title."""
+    return path.stat().st_size > 100
 
 
 def header(checker: str = "facts", minimum_samples: int = 1) -> Header:

@@ -1,4 +1,4 @@
-"""HTTP as a client does it: pages of the API with the standard library, and raw sockets where the protocol is the point."""
+"""HTTP as a client does it: pages of the API with the standard library, raw sockets where the protocol is the point."""
 
 import json
 import socket
@@ -65,9 +65,7 @@ def all_pages(url: str, parameters: Mapping[str, Any]) -> list[Answer]:
             return pages
 
 
-def raw_request(
-    url: str, head: Sequence[str], chunks: Sequence[bytes], timeout_seconds: float = 20.0
-) -> RawAnswer:
+def raw_request(url: str, head: Sequence[str], chunks: Sequence[bytes], timeout_seconds: float = 20.0) -> RawAnswer:
     """Send exactly these header lines and body pieces, then read until the server closes or falls silent.
 
     Args:
@@ -98,9 +96,9 @@ def metric(exposition: str, name: str, labels: Mapping[str, str]) -> float:
     """Sum of the samples of a metric that carry these labels."""
     total = 0.0
     for line in exposition.splitlines():
-        if line.startswith(name) and line[len(name) : len(name) + 1] in ("{", " "):
-            if all(f'{key}="{value}"' in line for key, value in labels.items()):
-                total += float(line.rsplit(" ", 1)[1])
+        is_sample = line.startswith((f"{name}{{", f"{name} "))
+        if is_sample and all(f'{key}="{value}"' in line for key, value in labels.items()):
+            total += float(line.rsplit(" ", 1)[1])
     return total
 
 

@@ -1,4 +1,4 @@
-"""Reads every message of some topics as it arrives, on its own thread: an embedded broker forgets, so it must be now."""
+"""Reads every message of some topics as it arrives, on a thread of its own: an embedded broker forgets."""
 
 import io
 import struct
@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 ANSWER_TIMEOUT_SECONDS = 10
 _FRAME = struct.Struct(">bI")
@@ -94,19 +94,21 @@ class LogTap:
                         self._error = EvictedError(error.str())
                         return
                     continue
-                self._messages.append(
-                    TappedMessage(
-                        message.topic(),
-                        message.partition(),
-                        message.offset(),
-                        message.key(),
-                        message.value(),
-                        tuple(message.headers() or ()),
-                    )
-                )
+                self._messages.append(_tapped(message))
 
 
-def decode_independently(message: TappedMessage, schemas: Mapping[int, Any]) -> tuple[int | None, dict[str, Any] | None]:
+def _tapped(message: Message) -> TappedMessage:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    headers = cast("tuple[tuple[str, bytes | None], ...]", tuple(message.headers() or ()))
+    return TappedMessage(topic, partition, offset, message.key(), message.value(), headers)
+
+
+def decode_independently(
+    message: TappedMessage, schemas: Mapping[int, Any]
+) -> tuple[int | None, dict[str, Any] | None]:
     """Schema id and record of a message by fastavro; None where it is not one whole record of a known schema."""
     value = message.value or b""
     if len(value) < _FRAME.size:
@@ -117,7 +119,7 @@ def decode_independently(message: TappedMessage, schemas: Mapping[int, Any]) -> 
     body = io.BytesIO(value[_FRAME.size :])
     try:
         record = fastavro.schemaless_reader(body, schemas[schema_id], None)
-    except Exception:  # whatever fastavro raises on garbage means the same: not a record
+    except Exception:  # noqa: BLE001 - whatever fastavro raises on garbage means the same: not a record
         return schema_id, None
     if body.read(1) or not isinstance(record, dict):
         return schema_id, None

@@ -21,7 +21,9 @@ def observe_log(history: HistoryWriter, messages: Sequence[TappedMessage]) -> No
     """Stage `logged`, decoded by fastavro with the registered schemas."""
     registry = PackagedRegistry()
     ids = {
-        registry.schema_id(asset, record_type): record_type for asset in ASSET_CLASSES for record_type in RECORD_TYPES.values()
+        registry.schema_id(asset, record_type): record_type
+        for asset in ASSET_CLASSES
+        for record_type in RECORD_TYPES.values()
     }
     schemas = {number: fastavro.parse_schema(registry.writer_schema(number)) for number in ids}
     rows: dict[str, list[dict[str, Any]]] = {data_type: [] for data_type in RECORD_TYPES}

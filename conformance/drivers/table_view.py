@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 _PROGRESS_PROPERTY = "k2.progress"
 
@@ -90,7 +91,7 @@ def _snapshots(table: Table) -> pa.Table:
             "sequence_number": snapshot.sequence_number,
             "committed_wall_ns": snapshot.timestamp_ms * 1_000_000,
             "progress": _progress(snapshot.summary.additional_properties if snapshot.summary else {}),
-            "added_records": int((snapshot.summary or {}).get("added-records") or 0) if snapshot.summary else 0,
+            "added_records": _added_records(snapshot),
         }
         for snapshot in table.metadata.snapshots
     ]
@@ -106,6 +107,10 @@ def _snapshots(table: Table) -> pa.Table:
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _added_records(snapshot: Snapshot) -> int:
+    return int(snapshot.summary.additional_properties.get("added-records", 0)) if snapshot.summary else 0
 
 
 def _progress(properties: dict[str, Any]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class MutantResult:
-    """What became of a mutant: killed, survived or unknown (the patch no longer applies, or the clause did not finish)."""
+    """What became of a mutant: killed, survived, or unknown (it no longer applies, or its clause did not finish)."""
 
     mutant: str
     clause: str
@@ -67,7 +67,9 @@ def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
             ["git", "apply", "--whitespace=nowarn", str(patch)], cwd=copy, capture_output=True, text=True, check=False
         )
         if applied.returncode:
-            return MutantResult(mutant.name, mutant.clause, "unknown", f"the patch does not apply: {applied.stderr.strip()[:200]}")
+            return MutantResult(
+                mutant.name, mutant.clause, "unknown", f"the patch does not apply: {applied.stderr.strip()[:200]}"
+            )
         return _judge(mutant, _verdicts(copy, mutant.clause))
 
 

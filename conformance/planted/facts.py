@@ -22,9 +22,7 @@ def clean_facts(seed: int) -> History:
         {"variant": name, "name": name, "expected": value, "observed": value, "samples": 1}
         for name, value in zip(_NAMES, values, strict=True)
     ]
-    events = [
-        operation("harness", "fact", START_NS + number * SECOND_NS, fact) for number, fact in enumerate(facts)
-    ]
+    events = [operation("harness", "fact", START_NS + number * SECOND_NS, fact) for number, fact in enumerate(facts)]
     parameters = {"required_facts": list(_NAMES), "minimum_samples": len(_NAMES)}
     return History(Header("planted/facts", (), "facts", seed, "embedded", START_NS, parameters), tuple(events))
 

@@ -120,9 +120,7 @@ def clean_journey(
 def operation(process: str, action: str, wall_ns: int, attributes: dict[str, Any]) -> Operation:
     """An operation that went well and took a millisecond."""
     monotonic_ns = wall_ns - START_NS
-    return Operation(
-        process, action, OperationOutcome.OK, monotonic_ns, monotonic_ns + 1_000_000, wall_ns, attributes
-    )
+    return Operation(process, action, OperationOutcome.OK, monotonic_ns, monotonic_ns + 1_000_000, wall_ns, attributes)
 
 
 def _make_log(data_type: str, count: int, random: np.random.Generator) -> Log:

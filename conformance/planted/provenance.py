@@ -155,9 +155,7 @@ def _failed_but_stored(history: History) -> History:
     acknowledged = _rows_where(fed, outcome="ok")[ROW]
 
     def refuse(table: pa.Table) -> pa.Table:
-        return set_values(
-            table, acknowledged, outcome="fail", topic=None, kafka_partition=None, kafka_offset=None
-        )
+        return set_values(table, acknowledged, outcome="fail", topic=None, kafka_partition=None, kafka_offset=None)
 
     return edit_stage(history, "fed", refuse, TRADES)
 
@@ -217,9 +215,7 @@ def _answered_from_nowhere(history: History) -> History:
 
 
 def _answered_to_nobody(history: History) -> History:
-    return edit_operations(
-        history, "request", lambda one: None if one.attributes["request"] == "trades-2" else one
-    )
+    return edit_operations(history, "request", lambda one: None if one.attributes["request"] == "trades-2" else one)
 
 
 def _nothing_asked(history: History) -> History:

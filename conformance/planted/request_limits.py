@@ -139,9 +139,9 @@ def _counted(name: str, by: int) -> Plant:
         return edit_operations(
             history,
             "counters",
-            lambda one: with_attributes(one, more(one.attributes["counters"]))
-            if one.attributes["moment"] == "after"
-            else one,
+            lambda one: (
+                with_attributes(one, more(one.attributes["counters"])) if one.attributes["moment"] == "after" else one
+            ),
         )
 
     return edit

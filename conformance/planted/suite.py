@@ -55,9 +55,7 @@ def edit_stage(history: History, stage: str, edit: TableEdit, data_type: str | N
     """The first observation of a stage (of a data type) changed."""
     observations = list(history.observations)
     index = next(
-        index
-        for index, one in enumerate(observations)
-        if one.stage == stage and data_type in (None, one.data_type)
+        index for index, one in enumerate(observations) if one.stage == stage and data_type in (None, one.data_type)
     )
     found = observations[index]
     observations[index] = Observation(found.stage, edit(found.table), found.data_type)

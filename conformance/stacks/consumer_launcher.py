@@ -1,6 +1,7 @@
-"""Runs K2's own consumer with an observer that signals its own process after a chosen step: the product has no test switch.
+"""Runs K2's own consumer with an observer that signals its process after a chosen step.
 
-Every step from then on leaves a line of evidence, so that what a signal did, and what it did not, can be seen afterwards.
+So the product has no test switch. Every step from then on leaves a line of evidence, so that what a signal did, and
+what it did not, can be seen afterwards.
 """
 
 import argparse

@@ -27,7 +27,7 @@ class ErrorEnvelope(BaseModel):
     error: ErrorDetail
 
 
-def _error(description: str, code: str, message: str, **details: Any) -> dict[str, Any]:
+def _error(description: str, code: str, message: str, **details: object) -> dict[str, Any]:
     error = {"code": code, "message": message, "request_id": _REQUEST_ID, **details}
     return {
         "model": ErrorEnvelope,

@@ -57,7 +57,7 @@ def error_response(
     *,
     headers: Mapping[str, str] | None = None,
     beside: Mapping[str, Any] | None = None,
-    **details: Any,
+    **details: object,
 ) -> Response:
     """An error envelope.
 
@@ -135,7 +135,7 @@ async def _on_other_error(request: Request, error: K2Error) -> Response:
 
 
 def _error(
-    request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, **details: Any
+    request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, **details: object
 ) -> Response:
     request_id = request_info(request.scope).request_id
     return error_response(status, code, message, request_id, headers=headers, **details)

@@ -102,6 +102,8 @@ def _reserved_address(host: str, port: int) -> Iterator[tuple[str, int]]:
     in, and holding the socket keeps a second process out.
     """
     with _bound(host, port) as reservation:
+        # From here on only a socket that may share the port gets in, such as the server's.
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         address, free_port = reservation.getsockname()[:2]
         yield address, free_port

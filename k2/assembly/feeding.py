@@ -17,9 +17,7 @@ def build_producer(settings: Settings, metrics: Metrics) -> MarketDataProducer:
     return MarketDataProducer(settings.kafka, open_registry(settings.kafka), metrics, SystemClock())
 
 
-def feed(
-    settings: Settings, records: Iterable[FeedRecord], window: int, stopping: Callable[[], bool]
-) -> FeedResult:
+def feed(settings: Settings, records: Iterable[FeedRecord], window: int, stopping: Callable[[], bool]) -> FeedResult:
     """Send a feed's records, at most `window` messages a partition ahead of the tables (0: no limit)."""
     credits = Credits(window, committed_offsets(settings)) if window else None
     with build_producer(settings, Metrics()) as producer:

@@ -81,9 +81,7 @@ class EmbeddedPlatform:
 
     def _start(self) -> None:
         arguments = [part for name in all_topics() for part in ("--topic", name)]
-        self._broker = ChildProcess(
-            "broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log"
-        )
+        self._broker = ChildProcess("broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log")
         self.bootstrap_servers = json.loads(self._broker.first_line())["bootstrap_servers"]
         write_settings(self._directory, self.bootstrap_servers, self._api_port)
         api = self._k2("api", "api")

@@ -13,8 +13,9 @@ The table is the only authority on progress; what Kafka is told serves lag displ
             began. A batch of nothing but rejects commits an empty snapshot.
 8. REPORT   Offsets to Kafka, metrics.
 
-A crash between any two steps leaves either no trace in the table (files nobody refers to, dead letters that will be sent
-again under the same coordinates) or the whole batch. So Kafka delivers at least once and the table holds each record once.
+A crash between any two steps leaves either no trace in the table (files nobody refers to, dead letters that will be
+sent again under the same coordinates) or the whole batch. So Kafka delivers at least once and the table holds each
+record once.
 
 `on_step` is called after every step. Tracing uses it, and whoever wants to see what a crash does at that point.
 """
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import cast
 
 import stamina
 import structlog
@@ -37,7 +39,7 @@ from k2.errors import (
     StaleWriterError,
     UnavailableError,
 )
-from k2.ingestion.dead_letters import DeadLetter, DeadLetterQueue
+from k2.ingestion.dead_letters import DeadLetter, DeadLetterQueue, Headers
 from k2.ingestion.judging import BatchJudge, JudgedBatch, PartitionState
 from k2.ingestion.log_reader import LogReader, Place, PolledBatch
 from k2.ingestion.registry import SchemaRegistry
@@ -296,7 +298,7 @@ def _dead_letter(polled: PolledBatch, reject: Reject) -> DeadLetter:
         offset=int(polled.offsets[reject.index]),
         key=message.key(),
         value=polled.values[reject.index],
-        headers=tuple(message.headers() or ()),
+        headers=cast("Headers", tuple(message.headers() or ())),
         stage=reject.stage,
         error_class=reject.reason,
         message=reject.detail,

@@ -1,6 +1,6 @@
 """What cannot become a row: sent to the dead letter topic with its original bytes and where it came from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,6 +19,8 @@ HEADER_ERROR_CLASS = "k2.error.class"
 HEADER_ERROR_MESSAGE = "k2.error.message"
 HEADER_TIME = "k2.time"
 _LONGEST_MESSAGE_CHARACTERS = 500
+Headers = tuple[tuple[str, bytes | None], ...]
+OnDelivered = Callable[[KafkaError | None, Message], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    headers: Headers
     stage: str
     error_class: str
     message: str
@@ -80,8 +82,8 @@ class DeadLetterQueue:
         """Release the client; nothing can be outstanding."""
         self._producer.flush(0)
 
-    def _produce(self, letter: DeadLetter, sent_at: bytes, delivered: object) -> None:
-        headers = [
+    def _produce(self, letter: DeadLetter, sent_at: bytes, delivered: OnDelivered) -> None:
+        headers: list[tuple[str, str | bytes | None]] = [
             *letter.headers,
             (HEADER_TOPIC, letter.topic.encode()),
             (HEADER_PARTITION, str(letter.partition).encode()),

@@ -95,9 +95,7 @@ class BatchJudge:
         self._rules = rules_for(record_type)
         self._schema = table_schema(record_type)
 
-    def judge(
-        self, polled: PolledBatch, decoded: DecodedBatch, states: Mapping[Place, PartitionState]
-    ) -> JudgedBatch:
+    def judge(self, polled: PolledBatch, decoded: DecodedBatch, states: Mapping[Place, PartitionState]) -> JudgedBatch:
         """Judge one batch; the states take in what they see, so they are worthless if the batch is not committed."""
         good, flags, rejects = self._validate(decoded)
         kept: list[pa.Table] = []
@@ -107,9 +105,7 @@ class BatchJudge:
         for topic_index, partition in _places(polled, decoded):
             place = (polled.topic_names[topic_index], partition)
             here = np.flatnonzero(
-                good
-                & (polled.topics[decoded.rows] == topic_index)
-                & (polled.partitions[decoded.rows] == partition)
+                good & (polled.topics[decoded.rows] == topic_index) & (polled.partitions[decoded.rows] == partition)
             )
             records = decoded.columns.take(pa.array(here)) if len(here) < decoded.columns.num_rows else decoded.columns
             unseen, result = _judge_sequences(records, states[place])
@@ -222,4 +218,3 @@ def _rejects(rule: Rule, indexes: npt.NDArray[np.int64]) -> list[Reject]:
 
 def _microseconds(nanoseconds: pa.Array) -> pa.Array:
     return pa.array(nanoseconds.to_numpy() // 1_000).cast(TIMESTAMP_TYPE)
-

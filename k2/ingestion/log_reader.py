@@ -1,8 +1,9 @@
-"""The consuming side of the Kafka client: assignment, polling by size and time, positions. Decides nothing about data."""
+"""The consuming side of the Kafka client: assignment, polling by size and time, positions. It judges no data."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -73,13 +74,13 @@ class LogReader:
         self._unstarted: list[Place] = []
         self._in_hand: list[Message] = []
         self._missing_topics: set[str] = set()
-        self._client.subscribe(
-            list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
-        )
+        self._client.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
 
     def cluster_id(self) -> str:
         """Id of the cluster the client is connected to."""
-        metadata = asking_broker(lambda: self._client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), "asking for metadata")
+        metadata = asking_broker(
+            lambda: self._client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), "asking for metadata"
+        )
         return str(metadata.cluster_id)
 
     def partition_count(self, topic: str) -> int:
@@ -150,17 +151,19 @@ class LogReader:
     def _batch(self, messages: Sequence[Message]) -> PolledBatch | None:
         if not messages:
             return None
-        names = sorted({m.topic() for m in messages})
+        # Coordinates are missing only in messages that carry an error, and those were dropped.
+        topics = cast("list[str]", [message.topic() for message in messages])
+        partitions = cast("list[int]", [message.partition() for message in messages])
+        names = sorted(set(topics))
         index = {name: number for number, name in enumerate(names)}
-        count = len(messages)
-        places = {(m.topic(), m.partition()) for m in messages}
+        places = set(zip(topics, partitions, strict=True))
         positions = self._client.position([TopicPartition(*place) for place in places])
         return PolledBatch(
             messages=messages,
-            values=[m.value() for m in messages],
-            topics=np.fromiter((index[m.topic()] for m in messages), np.int32, count),
-            partitions=np.fromiter((m.partition() for m in messages), np.int32, count),
-            offsets=np.fromiter((m.offset() for m in messages), np.int64, count),
+            values=[message.value() for message in messages],
+            topics=np.array([index[name] for name in topics], np.int32),
+            partitions=np.array(partitions, np.int32),
+            offsets=np.array([message.offset() for message in messages], np.int64),
             topic_names=tuple(names),
             next_offsets={(p.topic, p.partition): p.offset for p in positions},
         )

@@ -94,7 +94,8 @@ class MarketDataProducer:
         client = self._open_client()
         if record.get("asset_class") != asset_class or record.get("exchange") != exchange:
             raise RecordError(
-                f"the record says {record.get('asset_class')}/{record.get('exchange')}, the call {asset_class}/{exchange}"
+                f"the record says {record.get('asset_class')}/{record.get('exchange')}, "
+                f"the call {asset_class}/{exchange}"
             )
         value = self._encoder(record_type, asset_class).encode(record)
         key = f"{exchange}:{record['symbol']}".encode()
@@ -186,7 +187,8 @@ class MarketDataProducer:
                 if time.monotonic() > give_up_at:
                     self._metrics.increment("k2_producer_retries_exhausted_total", {"data_type": data_type})
                     raise DeliveryError(
-                        f"the queue to {to} stayed full for {QUEUE_FULL_TIMEOUT_SECONDS:.0f} s: the broker does not keep up"
+                        f"the queue to {to} stayed full for {QUEUE_FULL_TIMEOUT_SECONDS:.0f} s: "
+                        "the broker does not keep up"
                     ) from None
                 client.poll(0.1)
 

@@ -27,9 +27,7 @@ class PackagedRegistry:
     def __init__(self) -> None:
         subjects = [(asset, data_type) for asset in ASSET_CLASSES for data_type in RECORD_TYPES]
         self._ids = {subject: number for number, subject in enumerate(subjects, start=1)}
-        self._schemas = {
-            number: avro_schema(RECORD_TYPES[data_type]) for (_, data_type), number in self._ids.items()
-        }
+        self._schemas = {number: avro_schema(RECORD_TYPES[data_type]) for (_, data_type), number in self._ids.items()}
 
     def schema_id(self, asset_class: str, record_type: RecordType) -> int:
         """Id under which this record type is registered for an asset class.

@@ -121,9 +121,7 @@ class Metrics:
 
     def _create(self, metric: Metric) -> Counter | Gauge | Histogram:
         if metric.kind is MetricKind.HISTOGRAM:
-            return Histogram(
-                metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets
-            )
+            return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets)
         factory = Counter if metric.kind is MetricKind.COUNTER else Gauge
         return factory(metric.name, metric.help, metric.labels, registry=self.registry)
 

@@ -52,9 +52,7 @@ def arrow_schema(record_type: RecordType) -> pa.Schema:
 
 def table_schema(record_type: RecordType) -> pa.Schema:
     """The Iceberg table's columns as an Arrow schema whose fields carry their Iceberg ids."""
-    fields = [
-        _with_id(pa.field(f.name, _plain_type(f), nullable=f.nullable), f.field_id) for f in record_type.fields
-    ]
+    fields = [_with_id(pa.field(f.name, _plain_type(f), nullable=f.nullable), f.field_id) for f in record_type.fields]
     provenance = [
         _with_id(pa.field(name, data_type, nullable=nullable), field_id)
         for field_id, name, data_type, nullable in PROVENANCE_FIELDS

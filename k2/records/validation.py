@@ -29,6 +29,9 @@ class QualityFlag(IntFlag):
     UNKNOWN_WHETHER_SEEN = 4
 
 
+NO_FLAG = QualityFlag(0)
+
+
 class Action(Enum):
     """What happens to a row that breaks a rule."""
 
@@ -47,7 +50,7 @@ class Rule:
     message: str
     action: Action
     broken: Callable[[pa.RecordBatch], Mask]
-    flag: QualityFlag = QualityFlag(0)
+    flag: QualityFlag = NO_FLAG
 
 
 def rules_for(record_type: RecordType) -> tuple[Rule, ...]:
@@ -65,7 +68,11 @@ def rules_for(record_type: RecordType) -> tuple[Rule, ...]:
         )
     return (
         *common,
-        *(_not_positive(f"{side}_{what}", zero_allowed=True) for side in ("bid", "ask") for what in ("price", "quantity")),
+        *(
+            _not_positive(f"{side}_{what}", zero_allowed=True)
+            for side in ("bid", "ask")
+            for what in ("price", "quantity")
+        ),
         Rule(
             "crossed_quote",
             "the bid is above the ask",

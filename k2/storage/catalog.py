@@ -52,7 +52,9 @@ class IcebergCatalog:
                 CATALOG_NAME, uri=_with_busy_timeout(settings.catalog_uri), warehouse=self.warehouse
             )
         except (SQLAlchemyError, ValueError) as error:
-            raise UnavailableError(f"the catalog at {_without_password(settings.catalog_uri)} does not open: {_line(error)}") from error
+            raise UnavailableError(
+                f"the catalog at {_without_password(settings.catalog_uri)} does not open: {_line(error)}"
+            ) from error
 
     def create_tables(self) -> None:
         """Create the namespace and every table that is missing; what exists is left as it is."""

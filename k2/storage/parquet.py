@@ -21,6 +21,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table.metadata import TableMetadata
 
 ROW_GROUP_ROWS = 50_000
+_DISTINCT = ("trade_id", "quote_id")
 _NANOSECONDS_A_DAY = 86_400 * 10**9
 _DELTA_PACKED = (
     "session_sequence",
@@ -75,7 +76,7 @@ def write_data_file(rows: pa.Table, path: str, file_io: FileIO, metadata: TableM
         metadata_collector=collected,
     )
     with file_io.new_output(path).create() as stream:
-        stream.write(buffer.getbuffer())
+        stream.write(buffer.getvalue())
     schema = metadata.schema()
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=collected[0],
@@ -101,6 +102,11 @@ def _leaf_names(schema: pa.Schema) -> Iterator[str]:
         if pa.types.is_map(field.type):
             yield f"{field.name}.key_value.key"
             yield f"{field.name}.key_value.value"
-        elif pa.types.is_string(field.type) or pa.types.is_dictionary(field.type) or pa.types.is_int32(field.type):
-            if field.name not in ("trade_id", "quote_id"):
-                yield field.name
+        elif _repeats(field):
+            yield field.name
+
+
+def _repeats(field: pa.Field) -> bool:
+    """Whether a column has few distinct values: text other than ids, and small integers."""
+    is_text = pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)
+    return (is_text or pa.types.is_int32(field.type)) and field.name not in _DISTINCT

@@ -53,7 +53,5 @@ class TableSource(Protocol):
     def tables(self) -> tuple[str, ...]:
         """Identifiers of all tables."""
 
-    def open_gaps(
-        self, table: str, *, exchange: str | None = None, symbol: str | None = None
-    ) -> tuple[OpenGap, ...]:
+    def open_gaps(self, table: str, *, exchange: str | None = None, symbol: str | None = None) -> tuple[OpenGap, ...]:
         """Open gaps as of the table's current snapshot."""

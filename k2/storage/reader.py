@@ -43,13 +43,17 @@ class _FileBounds:
     ) -> bool:
         if exchange is not None and exchange != self.exchange:
             return False
-        if symbol is not None and self.lowest_symbol is not None and self.highest_symbol is not None:
-            # Bounds may be cut short; the upper one was then raised, so plain comparison stays safe.
-            if not self.lowest_symbol <= symbol <= self.highest_symbol:
-                return False
+        if symbol is not None and not self._may_hold_symbol(symbol):
+            return False
         if start_time_ns is not None and self.latest_ns < start_time_ns:
             return False
         return end_time_ns is None or self.earliest_ns < end_time_ns
+
+    def _may_hold_symbol(self, symbol: str) -> bool:
+        if self.lowest_symbol is None or self.highest_symbol is None:
+            return True
+        # Bounds may be cut short; the upper one was then raised, so plain comparison stays safe.
+        return self.lowest_symbol <= symbol <= self.highest_symbol
 
 
 class TableReader:
@@ -95,9 +99,7 @@ class TableReader:
         paths = tuple(b.path for b in bounds if b.may_hold(exchange, symbol, start_time_ns, end_time_ns))
         return ReadPlan(table, snapshot.snapshot_id, snapshot.timestamp_ms, paths)
 
-    def open_gaps(
-        self, table: str, *, exchange: str | None = None, symbol: str | None = None
-    ) -> tuple[OpenGap, ...]:
+    def open_gaps(self, table: str, *, exchange: str | None = None, symbol: str | None = None) -> tuple[OpenGap, ...]:
         """Open gaps as of the table's current snapshot, read from the state checkpoints it names."""
         loaded = self._current(table)
         progress = table_progress(loaded.metadata)
@@ -192,8 +194,8 @@ def _bounds(file: DataFile, table: Table) -> _FileBounds:
         exchange=str(file.partition[_EXCHANGE_PARTITION_POSITION]),
         lowest_symbol=from_bytes(StringType(), lower[symbol_id]) if symbol_id in lower else None,
         highest_symbol=from_bytes(StringType(), upper[symbol_id]) if symbol_id in upper else None,
-        earliest_ns=from_bytes(LongType(), lower[time_id]),
-        latest_ns=from_bytes(LongType(), upper[time_id]),
+        earliest_ns=int(from_bytes(LongType(), lower[time_id])),
+        latest_ns=int(from_bytes(LongType(), upper[time_id])),
     )
 
 

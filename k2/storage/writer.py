@@ -129,14 +129,14 @@ class TableWriter:
         return WrittenFiles(files, rows.num_rows, _only_value(rows, "exchange"), _only_value(rows, "asset_class"))
 
     def write_state(self, state: pa.Table, key: PartitionKey, next_offset: int) -> str:
-        """Write the sequence state of a partition as of an offset; the file is never changed again. Returns its path."""
+        """Write a partition's sequence state as of an offset and return its path; the file never changes again."""
         name = f"{key.topic}-{key.partition}-{next_offset}-{self._new_id()}.arrow"
         path = f"{self._table.location()}/state/{name}"
         with self._store_errors(), self._table.io.new_output(path).create() as stream:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_file(sink, state.schema) as writer:
                 writer.write_table(state)
-            stream.write(memoryview(sink.getvalue()))
+            stream.write(sink.getvalue().to_pybytes())
         self._uncommitted.add(path)
         return path
 
@@ -200,7 +200,8 @@ class TableWriter:
             self._forget(written, advances)
             self._record_failure(before, written, batch, error)
             raise UnavailableError(
-                f"no answer to a commit to {self.record_type.table} ({type(error).__name__}): progress must be read again"
+                f"no answer to a commit to {self.record_type.table} ({type(error).__name__}): "
+                "progress must be read again"
             ) from error
         self._forget(written, advances)
         snapshot = self._table.metadata.current_snapshot()

@@ -72,6 +72,19 @@ def test_an_address_something_listens_on_is_not_reserved(shares: bool) -> None:
             _reserved_address("127.0.0.1", port).__enter__()
 
 
+def test_an_address_is_reserved_once_also_before_anything_listens() -> None:
+    with _reserved_address("127.0.0.1", 0) as (address, port):
+        with pytest.raises(AddressInUseError):
+            _reserved_address(address, port).__enter__()
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            server.bind((address, port))
+            server.listen()
+            socket.create_connection((address, port), 5).close()
+    with _reserved_address(address, port) as reserved:
+        assert reserved == (address, port)
+
+
 @pytest.mark.parametrize("host", ["no such host", "203.0.113.7"])
 def test_a_host_that_is_not_here_is_refused(host: str) -> None:
     with pytest.raises(UsageError, match="K2_API__HOST"):

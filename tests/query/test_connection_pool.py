@@ -1,5 +1,6 @@
 """The pool with real DuckDB connections: lending, waiting, breaking, counting, closing."""
 
+import _thread
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,6 +145,19 @@ def test_a_waiter_that_gave_up_is_not_served_instead_of_the_next(make_pool: Make
             patient = threads.submit(lambda: pool.acquire(5).__enter__())
             wait_until(lambda: waiting(pool) == 1)
         assert patient.result().is_usable()
+
+
+def test_a_waiter_that_is_interrupted_leaves_the_queue(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    with pool.acquire():
+        interrupting = threading.Timer(0.05, _thread.interrupt_main)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.acquire(10).__enter__()
+        interrupting.join()
+        assert waiting(pool) == 0
+    with pool.acquire(0) as connection:
+        assert connection.is_usable()
 
 
 # exceptions

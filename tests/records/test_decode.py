@@ -52,6 +52,11 @@ CRAFTED = {
         "price",
         trade_body(price=sized((-(2**128) - 1).to_bytes(17, "big", signed=True))),
     ),
+    "-2^128, which wraps to zero": (
+        "decimal_too_wide",
+        "price",
+        trade_body(price=sized((-(2**128)).to_bytes(17, "big", signed=True))),
+    ),
     "a decimal without bytes": ("empty_decimal", "price", trade_body(price=sized(b""))),
     "a lone continuation byte": ("bad_utf8", "symbol", trade_body(symbol=sized(b"BTC\x80USDT"))),
     "an overlong slash": ("bad_utf8", "session", trade_body(session=sized(b"\xc0\xaf"))),
@@ -142,6 +147,27 @@ class TestWhatWasWrittenComesBack:
         batch = decode([message(trade_body(price=sized(raw)))])
         assert rows(batch.columns)[0]["price"] == Decimal(unscaled).scaleb(-10)
 
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_the_limit_of_decimals_is_exact_in_both_words(self, sign):
+        limit = 10**28
+        high = limit >> 64 << 64
+        near = [limit - 1, limit, limit + 1, high - 1, high, high + 2**63 - 1, high + 2**63, high + 2**64 - 1, high + 2**64]
+        batch = decode([message(trade_body(price=sized((sign * n).to_bytes(13, "big", signed=True)))) for n in near])
+        read = {index: int(row["price"].scaleb(10)) for index, row in zip(batch.rows.tolist(), rows(batch.columns), strict=True)}
+        assert read == {index: sign * number for index, number in enumerate(near) if number < limit}
+        assert {reject.reason for reject in batch.rejects} == {"decimal_too_wide"}
+
+    def test_utf8_is_what_python_takes_for_utf8(self):
+        """Every lead byte before every kind of second byte, then continuations, ASCII, or the end."""
+        seconds = [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF]
+        tails = [b"", b"\x80", b"\x80\x80", b"\xbf\xbf", b"a", b"\x80a", b"\x80\xc0", b"\x80\x80\x80"]
+        texts = [bytes([lead, second]) + tail for lead in range(0x80, 0x100) for second in seconds for tail in tails]
+        batch = decode([message(trade_body(trade_id=VALUE + sized(text))) for text in texts])
+        expected = {index: text.decode() for index, text in enumerate(texts) if is_utf8(text)}
+        assert dict(zip(batch.rows.tolist(), batch.columns["trade_id"].to_pylist(), strict=True)) == expected
+        assert len(batch.rejects) == len(texts) - len(expected)
+        assert {reject.reason for reject in batch.rejects} == {"bad_utf8"}
+
     def test_thousands_of_distinct_symbols_among_bad_messages(self):
         """Dictionaries grow while bad bodies take their entries back."""
         numbers = [number % 3_000 for number in range(9_000)]
@@ -169,6 +195,14 @@ class TestWhatWasWrittenComesBack:
 
 
 make = ColumnBuffers.of
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def colliding_strings(count: int) -> list[str]:
@@ -348,6 +382,14 @@ class TestEvolution:
     def test_a_writer_without_the_map(self):
         schema = {**TRADE_SCHEMA, "fields": TRADE_SCHEMA["fields"][:-1]}
         assert self.decode_written_by(schema, GOOD) == {**GOOD, "vendor_data": {}}
+
+    def test_a_writer_of_32_bit_integers(self):
+        fields = [{**f, "type": "int"} if f["name"] == "session_sequence" else f for f in TRADE_SCHEMA["fields"]]
+        decoder = BatchDecoder(TRADE, {SCHEMA_ID: {**TRADE_SCHEMA, "fields": fields}})
+        sent = [0, 2**31 - 1, -(2**31), 2**31, -(2**31) - 1]
+        batch = checked(decoder.decode([message(trade_body(session_sequence=varint(number))) for number in sent]))
+        assert [row["session_sequence"] for row in rows(batch.columns)] == sent[:3]
+        assert [(reject.index, reject.reason) for reject in batch.rejects] == [(3, "bad_varint"), (4, "bad_varint")]
 
     def test_enum_symbols_in_another_order(self):
         side = {"name": "side", "type": {"type": "enum", "name": "Side", "symbols": ["UNKNOWN", "SELL", "BUY"]}}

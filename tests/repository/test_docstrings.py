@@ -27,7 +27,7 @@ def undocumented(paths: Iterable[Path]) -> list[str]:
 def public_definitions(holder: ast.Module | ast.ClassDef) -> Iterator[Definition]:
     """Definitions a reader of the module can name: not private, not local to a function, no further overloads."""
     for node in holder.body:
-        if not isinstance(node, Definition) or node.name.startswith("_") or is_overload_or_setter(node):
+        if not isinstance(node, Definition) or node.name.startswith(("_", "test_")) or is_overload_or_setter(node):
             continue
         yield node
         if isinstance(node, ast.ClassDef):
