@@ -19,7 +19,7 @@ from conformance.mutants import run_mutants
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
-_SHOWN_VERSIONS = ("confluent-kafka", "duckdb", "fastapi", "granian", "numba", "pyarrow", "pyiceberg", "pytest")
+_SHOWN_VERSIONS = ("confluent-kafka", "duckdb", "fastapi", "numba", "pyarrow", "pyiceberg", "pytest", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Verified:
 - differs: each fact that was looked at is as expected.
-- missing: every fact the plan names was looked at.
+- missing: every fact the plan names was looked at; otherwise the verdict is unknown.
 
 Not verified:
 - whether the expectation is the right one: it is written in the clause, for people to read.
@@ -13,7 +13,7 @@ A fact with a null `observed` and an expectation counts as a difference: nothing
 
 from collections.abc import Iterator
 
-from conformance.checkers.verdict import Finding, Verdict, conclude
+from conformance.checkers.verdict import Finding, Verdict, conclude, doubt
 from conformance.history import History
 
 
@@ -31,12 +31,12 @@ def _findings(history: History) -> Iterator[Finding]:
         name = str(fact["name"])
         seen.add(name)
         if operation.outcome != "ok":
-            yield Finding("missing", f"{name} could not be looked at: {fact.get('error', operation.outcome)}")
+            yield doubt("missing", f"{name} could not be looked at: {fact.get('error', operation.outcome)}")
         elif fact["observed"] != fact["expected"]:
             yield Finding("differs", f"{name} is {_short(fact['observed'])}, must be {_short(fact['expected'])}")
     for name in history.header.parameters.get("required_facts", ()):
         if name not in seen:
-            yield Finding("missing", f"{name} was not looked at")
+            yield doubt("missing", f"{name} was not looked at")
 
 
 def _short(value: object) -> str:

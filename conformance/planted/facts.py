@@ -48,7 +48,7 @@ SUITE = Suite(
         Defect("list_in_another_order", "differs", _observed("symbols", ["ETHUSDT", "BTCUSDT"])),
         Defect("one_entry_of_many", "differs", _observed("partition fields", {"days": 1, "exchange": "ASX"})),
         Defect("something_where_nothing_must_be", "differs", _observed("nothing open", [])),
-        Defect("fact_left_out", "missing", _not_looked_at),
-        Defect("look_failed", "missing", _could_not_be_looked_at),
+        Defect("fact_left_out", "missing", _not_looked_at, Outcome.UNKNOWN),
+        Defect("look_failed", "missing", _could_not_be_looked_at, Outcome.UNKNOWN),
     ),
 )

@@ -125,8 +125,10 @@ class BodyLimit:
             message,
             info.request_id,
             headers=_CLOSE,
-            size_mb=round(size_bytes / _BYTES_A_MB, 6),
-            limit_mb=round(self._limit_bytes / _BYTES_A_MB, 6),
+            details={
+                "size_mb": round(size_bytes / _BYTES_A_MB, 6),
+                "limit_mb": round(self._limit_bytes / _BYTES_A_MB, 6),
+            },
         )
 
 

@@ -56,8 +56,8 @@ def error_response(
     request_id: str,
     *,
     headers: Mapping[str, str] | None = None,
-    beside: Mapping[str, Any] | None = None,
-    **details: object,
+    beside: Mapping[str, object] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> Response:
     """An error envelope.
 
@@ -70,7 +70,7 @@ def error_response(
         beside: keys next to "success" and "error".
         details: further keys of the error.
     """
-    error = {"code": code, "message": message, "request_id": request_id, **details}
+    error = {"code": code, "message": message, "request_id": request_id, **(details or {})}
     body = {**(beside or {}), "success": False, "error": error}
     return Response(orjson.dumps(body), status, dict(headers or {}), _MEDIA_TYPE)
 
@@ -138,7 +138,7 @@ def _error(
     request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, **details: object
 ) -> Response:
     request_id = request_info(request.scope).request_id
-    return error_response(status, code, message, request_id, headers=headers, **details)
+    return error_response(status, code, message, request_id, headers=headers, details=details)
 
 
 def _parameter(found: Mapping[str, Any]) -> str:

@@ -1,35 +1,28 @@
 """Serves the application over HTTP/1.1 in this process, until SIGTERM or SIGINT."""
 
-import asyncio
 import contextlib
 import errno
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
+import uvicorn
 from starlette.types import ASGIApp
 
+from k2.api.protocol import HeadLimits, bounded_protocol
 from k2.errors import AddressInUseError, UnavailableError, UsageError
+from k2.observability.metrics import Metrics
 from k2.settings import ApiSettings
 
-# The server counts connections, idle ones included; at this many it takes no new ones until the header read timeout
-# has closed some.
+# Idle connections count; beyond this many requests are answered 503 by the server itself.
 _MOST_CONNECTIONS = 4_096
 _BACKLOG = 1_024
-_STARTUP_POLL_SECONDS = 0.01
-# The server's own errors; requests are the application's to log. Standard output is for the address alone.
-_LOGGING = {
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {
-        name: {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
-        for name in ("console", "access")
-    },
-}
+_STARTUP_POLL_SECONDS = 0.005
+# Requests in hand may run to their time limit before a stop cuts them off.
+_STOP_GRACE_SECONDS = 5
 
 
 def print_address(url: str) -> None:
@@ -38,12 +31,15 @@ def print_address(url: str) -> None:
     sys.stdout.flush()
 
 
-def serve(app: ASGIApp, settings: ApiSettings, on_listening: Callable[[str], None] = print_address) -> None:
+def serve(
+    app: ASGIApp, settings: ApiSettings, metrics: Metrics, on_listening: Callable[[str], None] = print_address
+) -> None:
     """Serve until SIGTERM or SIGINT; requests in hand are answered, new connections refused. Needs the main thread.
 
     Args:
         app: the application.
-        settings: host, port (0 picks a free one) and the header read timeout.
+        settings: host, port (0 picks a free one), time limit and the header read timeout.
+        metrics: counts requests that never reach the application.
         on_listening: called with the URL once connections are accepted.
 
     Raises:
@@ -51,65 +47,58 @@ def serve(app: ASGIApp, settings: ApiSettings, on_listening: Callable[[str], Non
         UsageError: the host is not one of this machine, or the port may not be used.
         UnavailableError: the server ended by itself.
     """
-    with _reserved_address(settings.host, settings.port) as (address, port):
-        asyncio.run(_serve(app, settings, address, port, on_listening))
+    with listening_socket(settings.host, settings.port) as listener:
+        address, port = listener.getsockname()[:2]
+        server = _Server(_configuration(app, settings, metrics))
+        url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+        threading.Thread(target=_announce, args=(server, url, on_listening), daemon=True).start()
+        server.run(sockets=[listener])
+        if not server.started:
+            raise UnavailableError("the HTTP server did not start; its log has the reason")
 
 
-async def _serve(
-    app: ASGIApp, settings: ApiSettings, address: str, port: int, on_listening: Callable[[str], None]
-) -> None:
-    server = Server(
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As the base class does, without raising the signal again at the end: stopping when asked is no failure."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _configuration(app: ASGIApp, settings: ApiSettings, metrics: Metrics) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
-        address=address,
-        port=port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=settings.header_read_timeout_seconds * 1_000),
-        websockets=False,
+        http=bounded_protocol(HeadLimits(settings.header_read_timeout_seconds), metrics),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
         backlog=_BACKLOG,
-        backpressure=_MOST_CONNECTIONS,
-        log_level=LogLevels.error,
-        log_dictconfig=_LOGGING,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=settings.header_read_timeout_seconds,
+        timeout_graceful_shutdown=int(settings.time_limit_seconds) + _STOP_GRACE_SECONDS,
     )
-    loop = asyncio.get_running_loop()
-    for stop_signal in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(stop_signal, server.stop)
-    serving = asyncio.create_task(server.serve())
-    while not serving.done() and not await _accepts(address, port):
-        await asyncio.sleep(_STARTUP_POLL_SECONDS)
-    if not serving.done():
-        on_listening(f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}")
-    await serving
-    if not server.interrupt_signal:
-        raise UnavailableError("the HTTP server ended by itself; its log has the reason")
 
 
-async def _accepts(address: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(address, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+def _announce(server: uvicorn.Server, url: str, on_listening: Callable[[str], None]) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        time.sleep(_STARTUP_POLL_SECONDS)
+    on_listening(url)
 
 
-@contextlib.contextmanager
-def _reserved_address(host: str, port: int) -> Iterator[tuple[str, int]]:
-    """Hold an address nobody else listens on; gives it as (IP address, port).
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens; from now on nobody else can.
 
-    The server shares its port with whoever allows sharing too (SO_REUSEPORT), so two of them would split the requests
-    of one port between them in silence. Binding without sharing finds that out; allowing it afterwards lets the server
-    in, and holding the socket keeps a second process out.
+    Raises:
+        AddressInUseError: something else listens there.
+        UsageError: the host is not one of this machine, or the port may not be used.
     """
-    with _bound(host, port) as reservation:
-        # From here on only a socket that may share the port gets in, such as the server's.
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        address, free_port = reservation.getsockname()[:2]
-        yield address, free_port
-
-
-def _bound(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
@@ -119,6 +108,8 @@ def _bound(host: str, port: int) -> socket.socket:
         # A port whose last connections are only waiting to be forgotten is free.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        # Before anything listens a second process could bind the address too.
+        bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:

@@ -40,4 +40,4 @@ def serve_api(settings: Settings, metrics: Metrics, on_listening: Callable[[str]
     """Serve the API until told to stop; `on_listening` gets its address."""
     create_tables(settings)
     with query_engine(settings, metrics) as engine:
-        serve(create_app(engine, settings.api, metrics, SystemClock()), settings.api, on_listening)
+        serve(create_app(engine, settings.api, metrics, SystemClock()), settings.api, metrics, on_listening)

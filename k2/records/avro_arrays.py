@@ -68,12 +68,16 @@ LIMIT_LOW = 1
 STEPS = 2
 DECIMAL_WORDS = 3
 
-# Words of a dictionary's state.
+# Words of a dictionary's state, and of each of its entries: a distinct string by its hash and its place in Bodies.data.
 ENTRIES = 0
 SLOTS = 1
 LATEST = 2
 OVERFLOWED = 3
 STATE_WORDS = 4
+HASH = 0
+START = 1
+LENGTH = 2
+ENTRY_WORDS = 3
 
 # An integer inside compiled code, always 64 bits.
 Long = int | np.int64
@@ -125,15 +129,13 @@ class Columns(NamedTuple):
 
 
 class Dictionaries(NamedTuple):
-    """Distinct strings of each dictionary column in order of appearance, as places in Bodies.data.
+    """Distinct strings of each dictionary column in order of appearance.
 
-    slots [., power of two] entry + 1 or 0; hashes, starts and lengths [., n]; state [., STATE_WORDS].
+    slots [., power of two], entry + 1 or 0; entries [., n, ENTRY_WORDS]; state [., STATE_WORDS].
     """
 
     slots: Int32s
-    hashes: Int64s
-    starts: Int64s
-    lengths: Int64s
+    entries: Int64s
     state: Int64s
 
 

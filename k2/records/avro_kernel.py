@@ -24,7 +24,9 @@ from k2.records.avro_arrays import (
     BAD_VARINT,
     ENTRIES,
     FIRST,
+    HASH,
     LATEST,
+    LENGTH,
     MAXIMUM_PROBES,
     OK,
     OP_BLOCK,
@@ -49,6 +51,7 @@ from k2.records.avro_arrays import (
     SECOND,
     SLOT,
     SLOTS,
+    START,
     THIRD,
     TRAILING_BYTES,
     TRUNCATED,
@@ -95,9 +98,9 @@ def _hash(data: UInt8s, position: Long, length: Long) -> Long:
 
 @compiled
 def _is_entry(data: UInt8s, position: Long, length: Long, dictionaries: Dictionaries, slot: Long, entry: Long) -> bool:
-    if dictionaries.lengths[slot, entry] != length:
+    if dictionaries.entries[slot, entry, LENGTH] != length:
         return False
-    start = dictionaries.starts[slot, entry]
+    start = dictionaries.entries[slot, entry, START]
     whole = length & ~7
     for offset in range(0, whole, 8):
         if load_word(data, start + offset) != load_word(data, position + offset):
@@ -111,7 +114,7 @@ def _is_entry(data: UInt8s, position: Long, length: Long, dictionaries: Dictiona
 @compiled
 def _place(dictionaries: Dictionaries, slot: Long, entry: Long) -> None:
     mask = dictionaries.state[slot, SLOTS] - 1
-    home = dictionaries.hashes[slot, entry]
+    home = dictionaries.entries[slot, entry, HASH]
     for probe in range(MAXIMUM_PROBES):
         at = (home + probe) & mask
         if dictionaries.slots[slot, at] == 0:
@@ -124,9 +127,9 @@ def _place(dictionaries: Dictionaries, slot: Long, entry: Long) -> None:
 @compiled
 def _enter(dictionaries: Dictionaries, slot: Long, code: Long, position: Long, length: Long) -> Long:
     entry: Long = dictionaries.state[slot, ENTRIES]
-    dictionaries.hashes[slot, entry] = code
-    dictionaries.starts[slot, entry] = position
-    dictionaries.lengths[slot, entry] = length
+    dictionaries.entries[slot, entry, HASH] = code
+    dictionaries.entries[slot, entry, START] = position
+    dictionaries.entries[slot, entry, LENGTH] = length
     dictionaries.state[slot, ENTRIES] = entry + 1
     size = dictionaries.state[slot, SLOTS]
     if 2 * (entry + 1) > size:
@@ -150,7 +153,9 @@ def _dictionary_entry(data: UInt8s, position: Long, length: Long, dictionaries: 
         entry: Long = np.int64(dictionaries.slots[slot, (code + probe) & mask]) - 1
         if entry < 0:
             break
-        if dictionaries.hashes[slot, entry] == code and _is_entry(data, position, length, dictionaries, slot, entry):
+        if dictionaries.entries[slot, entry, HASH] == code and _is_entry(
+            data, position, length, dictionaries, slot, entry
+        ):
             dictionaries.state[slot, LATEST] = entry
             return entry
     if not is_text(data, position, length):
@@ -165,12 +170,12 @@ def _take_back(dictionaries: Dictionaries, start: Long) -> None:
     """Remove the entries a bad body added. At most one a dictionary, always its last, so no search passes over it."""
     for slot in range(dictionaries.state.shape[0]):
         entry = dictionaries.state[slot, ENTRIES] - 1
-        if entry < 0 or dictionaries.starts[slot, entry] < start:
+        if entry < 0 or dictionaries.entries[slot, entry, START] < start:
             continue
         dictionaries.state[slot, ENTRIES] = entry
         mask = dictionaries.state[slot, SLOTS] - 1
         for probe in range(MAXIMUM_PROBES):
-            at = (dictionaries.hashes[slot, entry] + probe) & mask
+            at = (dictionaries.entries[slot, entry, HASH] + probe) & mask
             if dictionaries.slots[slot, at] == entry + 1:
                 dictionaries.slots[slot, at] = 0
                 break

@@ -142,13 +142,17 @@ def compile_program(record_type: RecordType, writer_schema: WriterSchema) -> Pro
 
 def link(programs: Sequence[Program]) -> arrays.Programs:
     """Several programs in the arrays of one; program i keeps its number."""
-    begin_code = np.cumsum([0, *(program.code.shape[0] for program in programs)])[:-1]
-    begin_tables = np.cumsum([0, *(program.tables.size for program in programs)])[:-1]
-    return arrays.Programs(
-        np.concatenate([program.code for program in programs]),
-        np.concatenate([program.tables for program in programs]),
-        np.stack([begin_code, begin_tables], axis=1),
-    )
+    code = np.zeros((sum(program.code.shape[0] for program in programs), arrays.INSTRUCTION_WORDS), np.int64)
+    tables = np.zeros(sum(program.tables.size for program in programs), np.int64)
+    entries = np.zeros((len(programs), 2), np.int64)
+    first_code = first_table = 0
+    for number, program in enumerate(programs):
+        entries[number] = first_code, first_table
+        code[first_code : first_code + program.code.shape[0]] = program.code
+        tables[first_table : first_table + program.tables.size] = program.tables
+        first_code += program.code.shape[0]
+        first_table += program.tables.size
+    return arrays.Programs(code, tables, entries)
 
 
 class _Compiler:

@@ -28,8 +28,9 @@ class ColumnBuffers:
     def of(cls, layout: Layout, bodies: int, body_bytes: int) -> "ColumnBuffers":
         """Room for so many bodies of so many bytes together."""
         slots = layout.slots
-        entries = slots["dictionaries"]
+        dictionary_count = slots["dictionaries"]
         most_slots = 2 << max(bodies, 1).bit_length()
+        first_slots = min(_FIRST_SLOTS, most_slots)
         columns = arrays.Columns(
             longs=np.empty((slots["longs"], bodies), np.int64),
             decimals=np.empty((slots["decimals"], 2 * bodies), np.int64),
@@ -43,13 +44,12 @@ class ColumnBuffers:
         columns.offsets[:, 0] = 0
         columns.entry_offsets[:, 0] = 0
         dictionaries = arrays.Dictionaries(
-            slots=np.zeros((entries, most_slots), np.int32),
-            hashes=np.empty((entries, bodies), np.int64),
-            starts=np.empty((entries, bodies), np.int64),
-            lengths=np.empty((entries, bodies), np.int64),
-            state=np.zeros((entries, arrays.STATE_WORDS), np.int64),
+            slots=np.empty((dictionary_count, most_slots), np.int32),
+            entries=np.empty((dictionary_count, bodies, arrays.ENTRY_WORDS), np.int64),
+            state=np.zeros((dictionary_count, arrays.STATE_WORDS), np.int64),
         )
-        dictionaries.state[:, arrays.SLOTS] = min(_FIRST_SLOTS, most_slots)
+        dictionaries.slots[:, :first_slots] = 0
+        dictionaries.state[:, arrays.SLOTS] = first_slots
         dictionaries.state[:, arrays.LATEST] = -1
         return cls(layout, columns, dictionaries)
 
@@ -97,8 +97,8 @@ class ColumnBuffers:
             return indices, pa.array(field.symbols, pa.string())
         state = self.dictionaries.state[column.dictionary]
         entries = int(state[arrays.ENTRIES])
-        starts = self.dictionaries.starts[column.dictionary, :entries]
-        lengths = self.dictionaries.lengths[column.dictionary, :entries]
+        starts = self.dictionaries.entries[column.dictionary, :entries, arrays.START]
+        lengths = self.dictionaries.entries[column.dictionary, :entries, arrays.LENGTH]
         offsets = np.zeros(entries + 1, np.int32)
         np.cumsum(lengths, out=offsets[1:])
         # Place in `data` of each byte of the values one after another.

@@ -25,6 +25,9 @@ FRAME_BYTES = 5
 # Arrow counts the bytes of a string column in 32 bits.
 MAXIMUM_BATCH_BYTES = 2**31 - 1 - arrays.PADDING_BYTES
 
+# join goes over its parts twice: so many messages are still in the processor's cache the second time.
+_JOINED_AT_ONCE = 4096
+
 # Stable reason code and explanation of each of the kernel's verdicts.
 _VERDICTS = {
     arrays.TRUNCATED: ("truncated", "it ends beyond the end of the message"),
@@ -96,6 +99,7 @@ class BatchDecoder:
         self._layout = Layout.of(record_type)
         self._outcomes: dict[int, int | _Failure] = {}
         self._programs: list[Program] = []
+        self._linked = link([])
 
     def decode(self, messages: Sequence[bytes | None]) -> DecodedBatch:
         """Columns of the messages that can be read exactly, and a reject for each of the others.
@@ -124,7 +128,7 @@ class BatchDecoder:
             return 0
         nesting = max(program.nesting for program in self._programs)
         blocks = np.empty((2, nesting + 1), np.int64)
-        return int(walk(bodies, link(self._programs), buffers.columns, buffers.dictionaries, verdicts, blocks))
+        return int(walk(bodies, self._linked, buffers.columns, buffers.dictionaries, verdicts, blocks))
 
     def _programs_by_message(self, frames: "_Frames", rejects: list[Reject]) -> arrays.Int32s:
         """int32 [messages]: the number of the program that reads each message, -1 for what was rejected."""
@@ -154,6 +158,7 @@ class BatchDecoder:
             return _Failure("unknown_schema_id", f"schema id {schema_id}: {error}")
         try:
             self._programs.append(compile_program(self._record_type, schema))
+            self._linked = link(self._programs)
             self._outcomes[schema_id] = len(self._programs) - 1
         except SchemaError as error:
             self._outcomes[schema_id] = _Failure("incompatible_schema", f"schema id {schema_id}: {error}")
@@ -206,13 +211,13 @@ class _Frames:
         size = int(ends[-1]) if ends.size else 0
         if size > MAXIMUM_BATCH_BYTES:
             raise RecordError(f"a batch of {size} bytes is too large to decode at once; hand over fewer messages")
-        joined = b"".join([*values, bytes(arrays.PADDING_BYTES)])
+        data = _joined(values, ends, size)
         starts = ends - lengths
         # A view with one big-endian word at every byte, so that one look-up fetches a whole frame.
-        words = np.ndarray((size + 1,), ">i8", joined, strides=(1,))
+        words = np.ndarray((size + 1,), ">i8", data, strides=(1,))
         frames = words[starts].astype(np.int64)
         return cls(
-            np.frombuffer(joined, np.uint8),
+            data,
             starts,
             ends,
             is_null,
@@ -229,6 +234,19 @@ class _Frames:
                 length = self.ends[index] - self.starts[index]
                 rejects.append(Reject(index, "not_framed", f"{length} bytes do not begin with a zero and a schema id"))
         return rejects
+
+
+def _joined(values: Sequence[bytes], ends: arrays.Int64s, size: int) -> arrays.UInt8s:
+    """All values one after another, and padding."""
+    data = np.empty(size + arrays.PADDING_BYTES, np.uint8)
+    start = 0
+    for first in range(0, len(values), _JOINED_AT_ONCE):
+        part = values[first : first + _JOINED_AT_ONCE]
+        end = int(ends[first + len(part) - 1])
+        data[start:end] = np.frombuffer(b"".join(part), np.uint8)
+        start = end
+    data[size:] = 0
+    return data
 
 
 def _lookup_in(writer_schemas: Mapping[int, WriterSchema]) -> Callable[[int], WriterSchema]:

@@ -19,7 +19,7 @@ def main() -> int:
     opened = open_engine(folder, QuerySettings(pool_size=2, threads=1, memory_limit="256MB"))
     try:
         with opened.pool:
-            serve(create_app(opened.engine, settings, opened.metrics, SystemClock()), settings)
+            serve(create_app(opened.engine, settings, opened.metrics, SystemClock()), settings, opened.metrics)
     except K2Error as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

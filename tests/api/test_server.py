@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from k2.api.server import _reserved_address
+from k2.api.server import listening_socket
 from k2.errors import AddressInUseError, UsageError
 from k2.records.definition import TRADE
 from tests.api.conftest import ROOT, Served, read_to_end, served_api
@@ -61,7 +61,7 @@ def test_a_taken_port_is_one_clear_line_and_the_first_server_goes_on(served: Ser
 
 
 @pytest.mark.parametrize("shares", [False, True])
-def test_an_address_something_listens_on_is_not_reserved(shares: bool) -> None:
+def test_an_address_something_listens_on_is_refused(shares: bool) -> None:
     with socket.socket() as other:
         if shares:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -69,26 +69,21 @@ def test_an_address_something_listens_on_is_not_reserved(shares: bool) -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(AddressInUseError, match=rf"127\.0\.0\.1:{port} is taken"):
-            _reserved_address("127.0.0.1", port).__enter__()
+            listening_socket("127.0.0.1", port)
 
 
-def test_an_address_is_reserved_once_also_before_anything_listens() -> None:
-    with _reserved_address("127.0.0.1", 0) as (address, port):
+def test_an_address_is_taken_as_soon_as_it_was_given_and_free_after() -> None:
+    with listening_socket("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(AddressInUseError):
-            _reserved_address(address, port).__enter__()
-        with socket.socket() as server:
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            server.bind((address, port))
-            server.listen()
-            socket.create_connection((address, port), 5).close()
-    with _reserved_address(address, port) as reserved:
-        assert reserved == (address, port)
+            listening_socket("127.0.0.1", port)
+    listening_socket("127.0.0.1", port).close()
 
 
 @pytest.mark.parametrize("host", ["no such host", "203.0.113.7"])
 def test_a_host_that_is_not_here_is_refused(host: str) -> None:
     with pytest.raises(UsageError, match="K2_API__HOST"):
-        _reserved_address(host, 0).__enter__()
+        listening_socket(host, 0)
 
 
 def test_silent_slow_and_idle_clients_are_disconnected(served: Served) -> None:
@@ -99,9 +94,16 @@ def test_silent_slow_and_idle_clients_are_disconnected(served: Served) -> None:
         )
         slow.sendall(b"GET /health HTTP/1.1\r\nHost")
         idle.sendall(b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert read_to_end(silent) == read_to_end(slow) == b""
+        assert read_to_end(silent) == b""
+        assert read_to_end(slow).startswith(b"HTTP/1.1 408")
         assert read_to_end(idle).startswith(b"HTTP/1.1 200")
     assert HEADER_TIMEOUT_SECONDS - 0.5 < time.monotonic() - started < 15
+
+
+def test_a_head_that_never_ends_is_refused(served: Served) -> None:
+    received = served.exchange(b"GET /health HTTP/1.1\r\n", *[b"X-%d: %b\r\n" % (n, b"x" * 1_000) for n in range(100)])
+    assert received.startswith(b"HTTP/1.1 431")
+    assert b'"code":"HEADER_TOO_LARGE"' in received
 
 
 def test_hundreds_of_idle_clients_keep_nobody_out(served: Served) -> None:

@@ -19,7 +19,7 @@ def requests(checker: str, *attributes: dict[str, Any], **parameters: object) ->
 
 def by_size(**request: Any) -> Verdict:
     given = {"sent_bytes": 0, "limit_bytes": LIMIT_BYTES, "declared_length": None, **request}
-    if given["status"] == 413:
+    if given["status"] in (400, 413):
         given["envelope"] = ENVELOPE
     return run_checker(request_limits.check, requests("request_limits", given, counters=False))
 

@@ -58,7 +58,9 @@ def strange_schema() -> dict[str, Any]:
     return {**avro_schema(TRADE), "fields": mixed + known[len(STRANGE_FIELDS) :]}
 
 
-QUOTE_RECORD = {name: value for name, value in GOOD.items() if name not in ("trade_id", "price", "quantity", "side")} | {
+QUOTE_RECORD = {
+    name: value for name, value in GOOD.items() if name not in ("trade_id", "price", "quantity", "side")
+} | {
     "quote_id": "9",
     "bid_price": GOOD["price"],
     "bid_quantity": GOOD["quantity"],

@@ -1,4 +1,4 @@
-"""Records and message bodies for tests: exact strategies for any record type, and bodies put together field by field."""
+"""Records and message bodies for tests: strategies for any record type, and bodies put together field by field."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -57,13 +57,13 @@ REFUSED = {
     "a number for a namespace": ({**TRADE_SCHEMA, "namespace": 5}, "not a string"),
     "a missing field": ({**TRADE_SCHEMA, "fields": TRADE_SCHEMA["fields"][1:]}, "field session: is missing"),
     "a field twice": ({**TRADE_SCHEMA, "fields": TRADE_SCHEMA["fields"][:1] * 2}, "field session: appears twice"),
-    "text for a number": (with_field("event_time_ns", "string"), "event_time_ns: is \"string\".*as long"),
+    "text for a number": (with_field("event_time_ns", "string"), 'event_time_ns: is "string".*as long'),
     "a double for a number": (with_field("event_time_ns", "double"), "as long exactly"),
     "milliseconds for nanoseconds": (
         with_field("event_time_ns", {"type": "long", "logicalType": "timestamp-millis"}),
         "timestamp-millis.*as long exactly",
     ),
-    "a double for a price": (with_field("price", "double"), "field price: is \"double\".*as decimal exactly"),
+    "a double for a price": (with_field("price", "double"), 'field price: is "double".*as decimal exactly'),
     "plain bytes for a price": (with_field("price", "bytes"), "as decimal exactly"),
     "bytes for text": (with_field("symbol", "bytes"), "as string exactly"),
     "an enum for text": (with_field("symbol", {"type": "enum", "name": "E", "symbols": ["A"]}), "as string exactly"),
@@ -74,7 +74,7 @@ REFUSED = {
     "a greater precision": (with_field("price", decimal(29, 10)), "does not fit"),
     "a scale whose rescaling does not fit": (with_field("price", decimal(28, 9)), "does not fit"),
     "a decimal without precision": (with_field("price", decimal(None, 2)), "precision null"),
-    "a decimal of text": (with_field("price", decimal("28", 10)), "precision \"28\""),
+    "a decimal of text": (with_field("price", decimal("28", 10)), 'precision "28"'),
     "a decimal of truth": (with_field("price", decimal(True, 0)), "precision true"),
     "a negative scale": (with_field("price", decimal(5, -1)), "scale -1"),
     "a union of three": (with_field("symbol", ["null", "string", "long"]), "is the union.*only null and one other"),
@@ -98,7 +98,10 @@ REFUSED = {
     "the whole record within itself": (with_extra(["null", "Trade"]), "within itself"),
     "an array of an unknown type": (with_extra({"type": "array", "items": {"type": "tuple"}}), "unknown type 'tuple'"),
     "a fixed of negative size": (with_extra({"type": "fixed", "name": "F", "size": -1}), "size -1"),
-    "a fixed larger than memory": (with_extra({"type": "fixed", "name": "F", "size": 2**64}), "size 18446744073709551616"),
+    "a fixed larger than memory": (
+        with_extra({"type": "fixed", "name": "F", "size": 2**64}),
+        "size 18446744073709551616",
+    ),
 }
 
 
@@ -177,7 +180,9 @@ class TestNames:
         assert (compile_program(TRADE, schema).code == compile_program(TRADE, TRADE_SCHEMA).code).all()
 
     def test_json_text_and_dict_are_the_same(self):
-        assert (compile_program(TRADE, json.dumps(TRADE_SCHEMA)).code == compile_program(TRADE, TRADE_SCHEMA).code).all()
+        assert (
+            compile_program(TRADE, json.dumps(TRADE_SCHEMA)).code == compile_program(TRADE, TRADE_SCHEMA).code
+        ).all()
 
 
 class TestFieldsWeDoNotKnow:

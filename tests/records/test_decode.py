@@ -45,7 +45,11 @@ CRAFTED = {
     "10^28": ("decimal_too_wide", "price", trade_body(price=sized((10**28).to_bytes(12, "big")))),
     "-10^28": ("decimal_too_wide", "price", trade_body(price=sized((-(10**28)).to_bytes(12, "big", signed=True)))),
     "2^127": ("decimal_too_wide", "quantity", trade_body(quantity=sized((2**127).to_bytes(17, "big")))),
-    "-2^127": ("decimal_too_wide", "quantity", trade_body(quantity=sized((-(2**127)).to_bytes(16, "big", signed=True)))),
+    "-2^127": (
+        "decimal_too_wide",
+        "quantity",
+        trade_body(quantity=sized((-(2**127)).to_bytes(16, "big", signed=True))),
+    ),
     "2^128, which wraps to zero": ("decimal_too_wide", "price", trade_body(price=sized((2**128).to_bytes(17, "big")))),
     "-2^128 - 1, which wraps to -1": (
         "decimal_too_wide",
@@ -61,10 +65,22 @@ CRAFTED = {
     "a lone continuation byte": ("bad_utf8", "symbol", trade_body(symbol=sized(b"BTC\x80USDT"))),
     "an overlong slash": ("bad_utf8", "session", trade_body(session=sized(b"\xc0\xaf"))),
     "a surrogate": ("bad_utf8", "trade_id", trade_body(trade_id=VALUE + sized(b"\xed\xa0\x80"))),
-    "a code point above the last": ("bad_utf8", "conditions", trade_body(conditions=VALUE + sized(b"\xf4\x90\x80\x80"))),
+    "a code point above the last": (
+        "bad_utf8",
+        "conditions",
+        trade_body(conditions=VALUE + sized(b"\xf4\x90\x80\x80")),
+    ),
     "a character cut by the string's end": ("bad_utf8", "exchange", trade_body(exchange=sized(b"ASX\xe2\x82"))),
-    "a bad map key": ("bad_utf8", "vendor_data", trade_body(vendor_data=varint(1) + sized(b"\xff") + sized(b"") + NULL)),
-    "a bad map value": ("bad_utf8", "vendor_data", trade_body(vendor_data=varint(1) + sized(b"") + sized(b"\xff") + NULL)),
+    "a bad map key": (
+        "bad_utf8",
+        "vendor_data",
+        trade_body(vendor_data=varint(1) + sized(b"\xff") + sized(b"") + NULL),
+    ),
+    "a bad map value": (
+        "bad_utf8",
+        "vendor_data",
+        trade_body(vendor_data=varint(1) + sized(b"") + sized(b"\xff") + NULL),
+    ),
     "more entries than bytes": ("bad_block_count", "vendor_data", trade_body(vendor_data=varint(10**15))),
     "the greatest count there is": ("bad_block_count", "vendor_data", trade_body(vendor_data=varint(2**63 - 1))),
     "the lowest count there is": (
@@ -87,7 +103,11 @@ CRAFTED = {
         "vendor_data",
         trade_body(vendor_data=varint(-1) + varint(-2) + sized(b"") + sized(b"") + NULL),
     ),
-    "a map without its end": ("truncated", "vendor_data", trade_body(vendor_data=varint(1) + sized(b"k") + sized(b"v"))),
+    "a map without its end": (
+        "truncated",
+        "vendor_data",
+        trade_body(vendor_data=varint(1) + sized(b"k") + sized(b"v")),
+    ),
 }
 
 
@@ -134,7 +154,9 @@ class TestWhatWasWrittenComesBack:
             raw = b"".join(sized(key.encode()) + sized(value.encode()) for key, value in part)
             return varint(-len(part)) + varint(len(raw)) + raw if size else varint(len(part)) + raw
 
-        raw = block(entries[:3], size=True) + block(entries[3:4000], size=False) + block(entries[4000:], size=True) + NULL
+        raw = (
+            block(entries[:3], size=True) + block(entries[3:4000], size=False) + block(entries[4000:], size=True) + NULL
+        )
         batch = decode([good_message(1), message(trade_body(vendor_data=raw)), good_message(2)])
         assert batch.columns["vendor_data"].to_pylist()[1] == entries
         assert [row["symbol"] for row in rows(batch.columns)] == ["SYMBOL-1", "BTCUSDT", "SYMBOL-2"]
@@ -151,9 +173,22 @@ class TestWhatWasWrittenComesBack:
     def test_the_limit_of_decimals_is_exact_in_both_words(self, sign):
         limit = 10**28
         high = limit >> 64 << 64
-        near = [limit - 1, limit, limit + 1, high - 1, high, high + 2**63 - 1, high + 2**63, high + 2**64 - 1, high + 2**64]
+        near = [
+            limit - 1,
+            limit,
+            limit + 1,
+            high - 1,
+            high,
+            high + 2**63 - 1,
+            high + 2**63,
+            high + 2**64 - 1,
+            high + 2**64,
+        ]
         batch = decode([message(trade_body(price=sized((sign * n).to_bytes(13, "big", signed=True)))) for n in near])
-        read = {index: int(row["price"].scaleb(10)) for index, row in zip(batch.rows.tolist(), rows(batch.columns), strict=True)}
+        read = {
+            index: int(row["price"].scaleb(10))
+            for index, row in zip(batch.rows.tolist(), rows(batch.columns), strict=True)
+        }
         assert read == {index: sign * number for index, number in enumerate(near) if number < limit}
         assert {reject.reason for reject in batch.rejects} == {"decimal_too_wide"}
 
@@ -189,7 +224,9 @@ class TestWhatWasWrittenComesBack:
         )
         sent = symbols * 3
         batch = decode([message(trade_body(symbol=sized(symbol.encode()))) for symbol in sent])
-        assert made[0].dictionaries.state[:, OVERFLOWED].any(), "the strings no longer collide: mirror the kernel's hash"
+        assert made[0].dictionaries.state[:, OVERFLOWED].any(), (
+            "the strings no longer collide: mirror the kernel's hash"
+        )
         assert batch.columns["symbol"].to_pylist() == sent
         assert batch.columns["symbol"].dictionary.to_pylist() == symbols
 
@@ -370,7 +407,10 @@ class TestEvolution:
         return rows(batch.columns)[0]
 
     def test_a_writer_with_more_fields(self):
-        extra = [{"name": "fee", "type": ["null", "double"]}, {"name": "tags", "type": {"type": "array", "items": "string"}}]
+        extra = [
+            {"name": "fee", "type": ["null", "double"]},
+            {"name": "tags", "type": {"type": "array", "items": "string"}},
+        ]
         schema = {**TRADE_SCHEMA, "fields": [extra[0], *TRADE_SCHEMA["fields"], extra[1]]}
         assert self.decode_written_by(schema, {**GOOD, "fee": 0.1, "tags": ["a", "b"]}) == GOOD
 

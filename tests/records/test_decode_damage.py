@@ -62,6 +62,10 @@ def test_no_damage_makes_the_kernel_touch_memory_that_is_not_its_own(tmp_path):
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     root = HERE.parent.parent
     finished = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(root), str(HERE)], env=environment, cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM, str(root), str(HERE)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert finished.returncode == 0, finished.stderr

@@ -15,7 +15,7 @@ from k2.records.definition import (
     dead_letter_topic,
     topic,
 )
-from k2.records.schemas import DECIMAL_TYPE, PROVENANCE_FIELDS, arrow_schema, avro_schema, table_schema
+from k2.records.schemas import PROVENANCE_FIELDS, arrow_schema, avro_schema, table_schema
 
 each_record_type = pytest.mark.parametrize(
     "record_type", RECORD_TYPES.values(), ids=lambda record_type: record_type.data_type
@@ -117,13 +117,6 @@ def test_a_field_of_two_record_types_has_one_id_and_one_meaning():
         for field in record_type.fields:
             assert seen.setdefault(field.name, field) == field
     assert len({field.field_id for field in seen.values()}) == len(seen)
-
-
-def test_price_times_quantity_still_fits_a_decimal_of_sql():
-    largest = 10**DECIMAL_PRECISION - 1
-    assert pa.types.is_decimal128(DECIMAL_TYPE)
-    assert len(str(largest)) - DECIMAL_SCALE == 18
-    assert DECIMAL_SCALE * 2 + 18 == 38
 
 
 def test_a_field_that_does_not_exist_is_a_key_error():
