@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.checkers.verdict import Outcome
 from conformance.history import Header, History, OperationOutcome
 from conformance.planted.journey import SECOND_NS, operation
 from conformance.planted.records import START_NS
