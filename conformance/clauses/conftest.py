@@ -88,6 +88,10 @@ class EvidenceCollector:
             if report.skipped:
                 print(f"        not exercised: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
 
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str]:
+        """Pytest's own dots would only stand in the way of the lines above."""
+        return report.outcome, "", ""
+
     def _take(self, line: dict[str, Any]) -> None:
         with self._path.open("ab") as file:
             file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
