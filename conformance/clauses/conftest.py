@@ -90,7 +90,8 @@ class EvidenceCollector:
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str]:
         """Pytest's own dots would only stand in the way of the lines above."""
-        return report.outcome, "", ""
+        counted = report.when == "call" or not report.passed
+        return report.outcome if counted else "", "", ""
 
     def _take(self, line: dict[str, Any]) -> None:
         with self._path.open("ab") as file:

@@ -74,6 +74,16 @@ def message(avro_body: bytes, schema_id: int = SCHEMA_ID) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big", signed=True) + avro_body
 
 
+def good(number: int) -> dict[str, Any]:
+    """GOOD with an identity of its own."""
+    return {**GOOD, "session_sequence": number, "symbol": f"SYMBOL-{number}", "trade_id": str(number)}
+
+
+def good_message(number: int, schema_id: int = SCHEMA_ID) -> bytes:
+    """The message of good(number)."""
+    return message(body(avro_schema(TRADE), good(number)), schema_id)
+
+
 def varint(value: int) -> bytes:
     """A long as Avro writes it; beyond 64 bits too, as no writer should."""
     number = value << 1 if value >= 0 else (-value << 1) - 1
