@@ -7,6 +7,7 @@ from k2.ingestion.consumer import MarketDataConsumer, OnStep, ignore_step
 from k2.ingestion.dead_letters import DeadLetterQueue
 from k2.ingestion.registry import open_registry
 from k2.observability.metrics import Metrics
+from k2.records import decode
 from k2.records.definition import RECORD_TYPES
 from k2.settings import Settings
 from k2.storage.audit import TransactionAuditLog
@@ -16,6 +17,8 @@ from k2.storage.writer import TableWriter
 
 def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignore_step) -> MarketDataConsumer:
     """The consumer of settings.consumer.data_type; its tables must exist."""
+    # Before the group is joined: compiling takes seconds the first time, and no other member should wait for it.
+    decode.warm_up()
     clock = SystemClock()
     writer = TableWriter(
         RECORD_TYPES[settings.consumer.data_type],
