@@ -23,6 +23,11 @@ ProfileOption = Annotated[str, typer.Option(envvar="PROFILE", help="smoke.")]
 _KNOWN_STACKS, _KNOWN_PROFILES = ("embedded",), ("smoke",)
 _USAGE_EXIT_CODE = 64
 _HARNESS_EXIT_CODE = 3
+_RUN_OUTCOMES = {
+    0: "nothing failed and nothing is unknown; what was not exercised is on the card",
+    1: "the system failed, see above",
+    2: "something is unknown, see above",
+}
 
 
 @app.command()
@@ -51,8 +56,11 @@ def readiness(stack: StackOption = "embedded", profile: ProfileOption = "smoke")
     _refuse_unknown(stack, profile)
     directory, _ = run_clauses(RunOptions(stack, profile), sys.argv)
     _reports("card", directory)
-    status = _gate(directory, minimum=0)
-    print(f"\ncard: {(RUNS / 'latest' / 'index.html').resolve().relative_to(PROJECT_ROOT)}")
+    # What a release would be told, and then whether this run found anything wrong, which is another question.
+    _reports("gate", directory)
+    status = _gate(directory, minimum=0, quiet=True)
+    print(f"\nthis run: {_RUN_OUTCOMES.get(status, 'the harness broke')}")
+    print(f"card: {(RUNS / 'latest' / 'index.html').resolve().relative_to(PROJECT_ROOT)}")
     raise typer.Exit(status)
 
 
@@ -80,13 +88,16 @@ def judge(paths: Annotated[list[Path], typer.Argument(help="Run directories or h
     raise typer.Exit(_HARNESS_EXIT_CODE if changed else {"pass": 0, "fail": 1, "unknown": 2}[worst.value])
 
 
-def _gate(directory: Path, minimum: int) -> int:
-    return _reports("gate", directory, "--min", str(minimum))
+def _gate(directory: Path, minimum: int, *, quiet: bool = False) -> int:
+    return _reports("gate", directory, "--min", str(minimum), quiet=quiet)
 
 
-def _reports(command: str, directory: Path, *arguments: str) -> int:
+def _reports(command: str, directory: Path, *arguments: str, quiet: bool = False) -> int:
     return subprocess.run(
-        [sys.executable, "-m", "reports", command, str(directory), *arguments], cwd=PROJECT_ROOT, check=False
+        [sys.executable, "-m", "reports", command, str(directory.absolute()), *arguments],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.DEVNULL if quiet else None,
+        check=False,
     ).returncode
 
 

@@ -10,15 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
 import structlog
 import typer
-from rich.console import Console
-from rich.table import Table as ScreenTable
 
 from k2 import __version__
+from k2.cli_output import QUOTE_COLUMNS, TRADE_COLUMNS, print_feed_result, print_rows
 from k2.clock import SystemClock
 from k2.errors import K2Error, UsageError
 from k2.observability.logs import configure_logs
@@ -28,7 +26,6 @@ from k2.settings import Settings, load_settings
 if TYPE_CHECKING:
     from k2.feeds.capture_file import BadLine
     from k2.feeds.feed import FeedRecord
-    from k2.ingestion.feed_runner import FeedResult
     from k2.query.engine import QueryEngine
 
 USAGE_EXIT_CODE = 64
@@ -44,9 +41,8 @@ app = typer.Typer(
 query_app = typer.Typer(no_args_is_help=True, help="Ask the tables.")
 app.add_typer(query_app, name="query")
 _log = structlog.get_logger("k2")
-_screen = Console(stderr=False, soft_wrap=True)
-
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
+AllColumns = Annotated[bool, typer.Option("--all-columns", help="Every column, not only those people ask for.")]
 DataType = Annotated[str, typer.Option("--data-type", help="trades or quotes.")]
 
 
@@ -72,8 +68,10 @@ def common(
 @app.command()
 def up(
     context: typer.Context,
-    port: Annotated[int, typer.Option(help="Port of the API on 127.0.0.1; 0 picks a free one.")] = 8000,
-    rate: Annotated[float, typer.Option(help="Records a second of the synthetic exchange; 0 for none.")] = 200.0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the API on 127.0.0.1; 0 picks a free one.")
+    ] = 8000,
+    rate: Annotated[float, typer.Option(min=0, help="Records a second of the synthetic exchange; 0 for none.")] = 200.0,
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the tables of an earlier run.")] = False,
 ) -> None:
     """Run the whole platform here, without Docker, until Ctrl-C.
@@ -125,10 +123,14 @@ def feed(
     ] = None,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="The synthetic exchange instead of captures.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic exchange.")] = 1,
-    records: Annotated[int | None, typer.Option(help="Records of the synthetic exchange; none for no end.")] = None,
-    rate: Annotated[float, typer.Option(help="Records a second; 0 for as fast as the tables take them in.")] = 0.0,
+    records: Annotated[
+        int | None, typer.Option(min=0, help="Records of the synthetic exchange; none for no end.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0, help="Records a second; 0 for as fast as the tables take them in.")
+    ] = 0.0,
     window: Annotated[
-        int, typer.Option(help="How many messages a partition may be ahead of the tables; 0 for no limit.")
+        int, typer.Option(min=0, help="How many messages a partition may be ahead of the tables; 0 for no limit.")
     ] = 8000,
     as_json: AsJson = False,
 ) -> None:
@@ -147,7 +149,7 @@ def feed(
     source = _synthetic(seed, records) if synthetic else _captured(capture or [], bad_lines.append)
     timed = at_rate(source, rate, SystemClock()) if rate else source
     result = send(settings, timed, window, stopping)
-    _report_feed(result, bad_lines, as_json)
+    print_feed_result(result, bad_lines, as_json)
     if result.failed:
         raise typer.Exit(74)
     if result.refused or bad_lines:
@@ -169,6 +171,7 @@ def query_trades(
     symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
     exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    all_columns: AllColumns = False,
     as_json: AsJson = False,
 ) -> None:
     """Trades in order of event time.
@@ -176,7 +179,8 @@ def query_trades(
     Example: k2 query trades --symbol BTCUSDT --limit 5
     """
     with _engine(context) as engine:
-        _print_rows(engine.query_trades(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
+        rows = engine.query_trades(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist()
+    print_rows(rows, None if all_columns else TRADE_COLUMNS, as_json)
 
 
 @query_app.command("quotes")
@@ -185,18 +189,21 @@ def query_quotes(
     symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
     exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    all_columns: AllColumns = False,
     as_json: AsJson = False,
 ) -> None:
     """Quotes in order of event time."""
     with _engine(context) as engine:
-        _print_rows(engine.query_quotes(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist(), as_json)
+        rows = engine.query_quotes(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist()
+    print_rows(rows, None if all_columns else QUOTE_COLUMNS, as_json)
 
 
 @query_app.command("symbols")
 def query_symbols(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
     """Instruments that have rows."""
     with _engine(context) as engine:
-        _print_rows(engine.get_symbols(_known_data_type(data_type)).rows.to_pylist(), as_json)
+        rows = engine.get_symbols(_known_data_type(data_type)).rows.to_pylist()
+    print_rows(rows, as_json=as_json)
 
 
 @query_app.command("gaps")
@@ -205,7 +212,7 @@ def query_gaps(context: typer.Context, data_type: DataType = "trades", as_json: 
     with _engine(context) as engine:
         gaps = engine.open_gaps(_known_data_type(data_type))
     names = ("exchange", "symbol", "tracker", "first_missing", "last_missing")
-    _print_rows([{name: getattr(gap, name) for name in names} for gap in gaps], as_json)
+    print_rows([{name: getattr(gap, name) for name in names} for gap in gaps], as_json=as_json)
 
 
 @app.command("settings")
@@ -217,13 +224,13 @@ def show_settings(context: typer.Context) -> None:
 
 def main() -> None:
     """Entry point: every expected error becomes one line and its documented exit code."""
+    if len(sys.argv) < 2:
+        sys.argv.append("--help")
     try:
         status = app(standalone_mode=False)
-    except click.UsageError as error:
-        _fail(f"{error.format_message()} (see `{_command_path(error)} --help`)", USAGE_EXIT_CODE)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        _fail(_usage_problem(error), USAGE_EXIT_CODE)
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED_EXIT_CODE)
     except K2Error as error:
         _fail(str(error), error.exit_code)
@@ -236,8 +243,13 @@ def _fail(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-def _command_path(error: click.UsageError) -> str:
-    return error.ctx.command_path if error.ctx is not None else "k2"
+def _usage_problem(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "k2"
+    message = error.format_message()
+    # A group without a command answers with its whole help.
+    problem = "a command is missing" if message.startswith("Usage:") else message
+    return f"{problem} (see `{command} --help`)"
 
 
 def _common(context: typer.Context) -> tuple[Settings, Path]:
@@ -278,49 +290,6 @@ def _captured(paths: Iterable[Path], on_bad_line: Callable[["BadLine"], None]) -
 
     for path in paths:
         yield from BinanceCapture(path, on_bad_line)
-
-
-def _report_feed(result: "FeedResult", bad_lines: list["BadLine"], as_json: bool) -> None:
-    counts: dict[str, Any] = {
-        "sent": result.sent,
-        "acknowledged": result.acknowledged,
-        "failed": result.failed,
-        "refused": result.refused,
-        "bad_lines": len(bad_lines),
-    }
-    for bad in bad_lines[:10]:
-        typer.echo(f"k2: line {bad.line_number}: {bad.reason}", err=True)
-    typer.echo(json.dumps(counts) if as_json else ", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            typer.echo(json.dumps(row, default=str))
-        return
-    if not rows:
-        _screen.print("no rows")
-        return
-    shown = [name for name in rows[0] if any(row[name] not in (None, [], "") for row in rows)]
-    preferred = [name for name in shown if name not in _DETAIL_COLUMNS]
-    table = ScreenTable(*preferred)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in preferred))
-    _screen.print(table)
-    _screen.print(f"{len(rows)} rows")
-
-
-_DETAIL_COLUMNS = {
-    "session", "session_sequence", "asset_class", "event_time_ns", "receive_time_ns", "receive_time", "topic",
-    "schema_id", "vendor_data", "quality_flags", "source_sequence", "kafka_partition",
-}  # fmt: skip
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = str(value)
-    return text.rstrip("0").rstrip(".") if "." in text and text.replace(".", "").replace("-", "").isdigit() else text
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Each comes from an environment variable: K2_API__PORT=8080 sets `api.port`, K2_K
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     retry: RetrySettings = RetrySettings()
     query: QuerySettings = QuerySettings()
     api: ApiSettings = ApiSettings()
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
 
 def load_settings(data_directory: Path) -> Settings:
@@ -144,6 +144,8 @@ def _file_values(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except NotADirectoryError as error:
+        raise UsageError(f"{path.parent} is not a directory: choose another --data-dir") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read ({error}): remove it or mend it") from error
     if not isinstance(values, dict):

@@ -8,7 +8,7 @@ from typing import Self
 
 from conformance.stacks.base import SignalPlan
 from k2.assembly.tables import create_tables
-from k2.embedded.platform import all_topics, prepare_directory, write_settings
+from k2.embedded.platform import all_topics, claim_directory, write_settings
 from k2.embedded.processes import ChildProcess
 from k2.settings import load_settings
 
@@ -27,7 +27,7 @@ class EmbeddedStack:
 
     def start(self) -> None:
         """Start the broker and create the tables."""
-        prepare_directory(self._directory, keep=False)
+        claim_directory(self._directory, keep=False).close()
         topics = [part for name in all_topics() for part in ("--topic", name)]
         broker = self._spawn("broker", ["k2.embedded.broker", "--partitions", str(self._partitions), *topics])
         bootstrap_servers = json.loads(broker.first_line())["bootstrap_servers"]

@@ -1,5 +1,6 @@
 """The embedded platform: broker, consumers, synthetic exchange and API as processes of their own on loopback."""
 
+import fcntl
 import json
 import shutil
 import socket
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from k2.embedded.processes import ChildProcess
 from k2.errors import AddressInUseError, UnavailableError, UsageError
@@ -45,14 +47,13 @@ class EmbeddedPlatform:
         self._rate_per_second = rate_per_second
         self._keep = keep
         self._children: list[ChildProcess] = []
-        self._broker: ChildProcess | None = None
         self.log_directory = data_directory / "logs"
         self.api_url = ""
         self.bootstrap_servers = ""
 
     def __enter__(self) -> "EmbeddedPlatform":
         _refuse_taken_port(self._api_port)
-        prepare_directory(self._directory, keep=self._keep)
+        self._claim = claim_directory(self._directory, keep=self._keep)
         try:
             self._start()
         except BaseException:
@@ -73,7 +74,7 @@ class EmbeddedPlatform:
         """
         while not stopping():
             for child in self._children:
-                if child.returncode() not in (None, 0):
+                if child.returncode() is not None:
                     raise UnavailableError(
                         f"{child.name} ended with exit code {child.returncode()}: {child.last_log_line()}"
                     )
@@ -81,8 +82,9 @@ class EmbeddedPlatform:
 
     def _start(self) -> None:
         arguments = [part for name in all_topics() for part in ("--topic", name)]
-        self._broker = ChildProcess("broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log")
-        self.bootstrap_servers = json.loads(self._broker.first_line())["bootstrap_servers"]
+        broker = ChildProcess("broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log")
+        self._children.append(broker)
+        self.bootstrap_servers = json.loads(broker.first_line())["bootstrap_servers"]
         write_settings(self._directory, self.bootstrap_servers, self._api_port)
         api = self._k2("api", "api")
         for data_type in RECORD_TYPES:
@@ -103,27 +105,48 @@ class EmbeddedPlatform:
     def _stop(self) -> None:
         for child in reversed(self._children):
             child.stop()
-        if self._broker is not None:
-            self._broker.stop()
         (self._directory / SETTINGS_FILE).unlink(missing_ok=True)
+        self._claim.close()
 
 
-def prepare_directory(directory: Path, *, keep: bool) -> None:
-    """Make the data directory ready for a new embedded platform.
+def claim_directory(directory: Path, *, keep: bool) -> IO[str]:
+    """Make the data directory ready for a new embedded platform, which owns it while the returned file is open.
 
     The embedded broker forgets everything when it stops, so the tables of an earlier run are removed unless kept.
 
     Raises:
-        UsageError: the directory holds something no embedded platform made.
+        UsageError: the directory holds something no embedded platform made, belongs to one that runs, or cannot be
+            written to.
     """
     marker = directory / _MARKER
-    if directory.exists() and any(directory.iterdir()):
-        if not marker.exists():
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()) and not marker.exists():
             raise UsageError(f"{directory} is not empty and not from an embedded platform: choose another --data-dir")
-        if not keep:
-            shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    marker.write_text("Made by `k2 up`, which empties this folder when it starts again without --keep.\n")
+        claim = marker.open("a")
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be used ({error.strerror}): choose another --data-dir") from error
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        claim.close()
+        raise UsageError(f"another `k2 up` runs in {directory}: stop it or choose another --data-dir") from error
+    if not keep:
+        _empty(directory, marker)
+    claim.truncate(0)
+    claim.write("Made by `k2 up`, which empties this folder when it starts again without --keep.\n")
+    claim.flush()
+    return claim
+
+
+def _empty(directory: Path, marker: Path) -> None:
+    for entry in directory.iterdir():
+        if entry == marker:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def write_settings(directory: Path, bootstrap_servers: str, api_port: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from k2.errors import K2Error, UnavailableError
 from k2.settings import KafkaSettings
@@ -46,6 +46,18 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
         "fetch.message.max.bytes": 10_000_000,
         "topic.metadata.refresh.interval.ms": 30_000,
     }
+
+
+def check_broker(settings: KafkaSettings) -> None:
+    """Ask for the cluster once, so that a wrong address is one clear error at the start, not a silent wait.
+
+    Raises:
+        UnavailableError: no broker answers within ten seconds.
+    """
+    client = Producer(_common(settings))
+    asking_broker(
+        lambda: client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), f"no answer from {settings.bootstrap_servers}"
+    )
 
 
 def unavailable(error: KafkaException | KafkaError, doing: str) -> UnavailableError:

@@ -1,15 +1,21 @@
 """The Iceberg catalog: opening it, creating K2's tables, loading them."""
 
+import uuid
 from pathlib import Path
 
 import sqlalchemy
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadataV2
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import DayTransform, IdentityTransform
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.schema import CreateTable
 
 from k2.errors import UnavailableError, UsageError
 from k2.records.definition import RECORD_TYPES, RecordType
@@ -46,24 +52,38 @@ class IcebergCatalog:
 
     def __init__(self, settings: StorageSettings) -> None:
         self.warehouse = _warehouse_uri(settings.warehouse)
+        address = _without_password(settings.catalog_uri)
         _make_sqlite_folder(settings.catalog_uri)
         try:
             self._catalog = SqlCatalog(
-                CATALOG_NAME, uri=_with_busy_timeout(settings.catalog_uri), warehouse=self.warehouse
+                CATALOG_NAME,
+                uri=_with_busy_timeout(settings.catalog_uri),
+                warehouse=self.warehouse,
+                init_catalog_tables="false",
             )
+            self._create_catalog_tables()
         except (SQLAlchemyError, ValueError) as error:
-            raise UnavailableError(
-                f"the catalog at {_without_password(settings.catalog_uri)} does not open: {_line(error)}"
-            ) from error
+            raise UnavailableError(f"the catalog at {address} does not open: {_line(error)}") from error
+        except ImportError as error:
+            raise UsageError(f"the catalog at {address} needs a driver that is not installed: {_line(error)}") from error
 
     def create_tables(self) -> None:
-        """Create the namespace and every table that is missing; what exists is left as it is."""
+        """Create the namespace and every table that is missing; what exists is left as it is.
+
+        Raises:
+            UsageError: the warehouse's address cannot be used.
+            UnavailableError: the catalog does not answer, or the warehouse takes no file.
+        """
         try:
-            self._catalog.create_namespace_if_not_exists("market_data")
+            self._create_namespace("market_data")
             for record_type in RECORD_TYPES.values():
                 self._create_table(record_type)
         except SQLAlchemyError as error:
             raise UnavailableError(f"the catalog does not answer: {_line(error)}") from error
+        except OSError as error:
+            raise UnavailableError(f"the warehouse {self.warehouse} takes no file: {_line(error)}") from error
+        except ValueError as error:
+            raise UsageError(f"the warehouse {self.warehouse} cannot be used: {_line(error)}") from error
 
     def load(self, table: str) -> Table:
         """The table as of now.
@@ -105,31 +125,65 @@ class IcebergCatalog:
         """Release the catalog's connections."""
         self._catalog.engine.dispose()
 
+    def _create_catalog_tables(self) -> None:
+        # The library looks first and creates then, and fails where another process does the same.
+        with self._catalog.engine.begin() as connection:
+            for table in SqlCatalogBaseTable.metadata.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+
+    def _create_namespace(self, namespace: str) -> None:
+        try:
+            self._catalog.create_namespace_if_not_exists(namespace)
+        except IntegrityError:
+            return  # another process was first
+
     def _create_table(self, record_type: RecordType) -> None:
         if self._catalog.table_exists(record_type.table):
             return
-        schema = pyarrow_to_schema(table_schema(record_type))
-        partitioning = PartitionSpec(
-            PartitionField(schema.find_field("event_time").field_id, 1000, DayTransform(), "event_day"),
-            PartitionField(schema.find_field("exchange").field_id, 1001, IdentityTransform(), "exchange"),
-        )
+        location = f"{self.warehouse}/{record_type.table.replace('.', '/')}"
+        metadata_location = f"{location}/metadata/00000-{uuid.uuid4()}.metadata.json"
+        file_io = load_file_io(self._catalog.properties, metadata_location)
+        # Registered, not created: creating would number the columns anew, and readers find them in files by number.
+        ToOutputFile.table_metadata(_first_metadata(record_type, location), file_io.new_output(metadata_location))
         try:
-            self._catalog.create_table(
-                record_type.table, schema=schema, partition_spec=partitioning, properties=TABLE_PROPERTIES
-            )
+            self._catalog.register_table(record_type.table, metadata_location)
         except TableAlreadyExistsError:
-            return
+            file_io.delete(metadata_location)
+
+
+def _first_metadata(record_type: RecordType, location: str) -> TableMetadataV2:
+    schema = pyarrow_to_schema(table_schema(record_type))
+    partitioning = PartitionSpec(
+        PartitionField(schema.find_field("event_time").field_id, 1000, DayTransform(), "event_day"),
+        PartitionField(schema.find_field("exchange").field_id, 1001, IdentityTransform(), "exchange"),
+    )
+    return TableMetadataV2(
+        location=location,
+        table_uuid=uuid.uuid4(),
+        schemas=[schema],
+        current_schema_id=schema.schema_id,
+        last_column_id=schema.highest_field_id,
+        partition_specs=[partitioning],
+        default_spec_id=partitioning.spec_id,
+        last_partition_id=partitioning.last_assigned_field_id,
+        sort_orders=[UNSORTED_SORT_ORDER],
+        default_sort_order_id=UNSORTED_SORT_ORDER.order_id,
+        properties=TABLE_PROPERTIES,
+    )
 
 
 def _warehouse_uri(warehouse: str) -> str:
     if "://" in warehouse:
         return warehouse
+    if "?" in warehouse or "#" in warehouse:
+        raise UsageError(f"the warehouse {warehouse} cannot be used: choose a path without ? and #")
     path = Path(warehouse).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"the warehouse {warehouse} cannot be created: {error.strerror}") from error
-    return path.as_uri()
+    # Iceberg takes what follows the scheme as it stands, so a space must not become %20.
+    return f"file://{path}"
 
 
 def _make_sqlite_folder(uri: str) -> None:
@@ -148,7 +202,11 @@ def _with_busy_timeout(uri: str) -> str:
 
 
 def _without_password(uri: str) -> str:
-    return sqlalchemy.make_url(uri).render_as_string(hide_password=True)
+    try:
+        return sqlalchemy.make_url(uri).render_as_string(hide_password=True)
+    except (SQLAlchemyError, ValueError) as error:
+        # It is not repeated: what does not parse may still hold a password.
+        raise UsageError("the catalog's address is not of the form dialect://user:password@host/name") from error
 
 
 def _line(error: Exception) -> str:

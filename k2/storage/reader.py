@@ -8,7 +8,7 @@ import threading
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
@@ -177,10 +177,10 @@ def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 
 
 def local_path(uri: str) -> str:
-    """The local path of a file: URI or of a plain path."""
+    """The local path of a file: address or of a plain path; as in all of Iceberg, % has no special meaning."""
     parsed = urlparse(uri)
     if parsed.scheme in ("", "file"):
-        return unquote(parsed.path)
+        return parsed.path
     raise UsageError(f"{parsed.scheme}: warehouses are not readable yet; use a local warehouse")
 
 

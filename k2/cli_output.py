@@ -1,0 +1,76 @@
+"""What the command prints: rows as aligned columns or JSON lines, and the counts of a feed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from k2.feeds.capture_file import BadLine
+    from k2.ingestion.feed_runner import FeedResult
+
+TRADE_COLUMNS = ("event_time", "exchange", "symbol", "price", "quantity", "side", "trade_id", "sequence_event")
+QUOTE_COLUMNS = (
+    "event_time", "exchange", "symbol", "bid_price", "bid_quantity", "ask_price", "ask_quantity", "sequence_event",
+)  # fmt: skip
+SHOWN_BAD_LINES = 10
+_COLUMN_GAP = "  "
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, as_json: bool = False) -> None:
+    """Print rows: with all their fields as JSON lines, or these columns (none: all) for a person.
+
+    Nothing is shortened, whatever the terminal's width: a price that is cut off is a wrong price.
+    """
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row, default=str))
+        return
+    if not rows:
+        typer.echo("no rows")
+        return
+    shown = columns or tuple(rows[0])
+    cells = [[_cell(row[name]) for name in shown] for row in rows]
+    is_number = [_is_number(row[name] for row in rows) for name in shown]
+    widths = [max(map(len, column)) for column in zip(shown, *cells, strict=True)]
+    for line in (shown, *cells):
+        padded = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, is_number, strict=True)
+        )
+        typer.echo(_COLUMN_GAP.join(padded).rstrip())
+    typer.echo("1 row" if len(rows) == 1 else f"{len(rows)} rows")
+
+
+def print_feed_result(result: "FeedResult", bad_lines: "Sequence[BadLine]", as_json: bool) -> None:
+    """Print the counts on standard output, and the first lines that could not be read on standard error."""
+    counts = {
+        "sent": result.sent,
+        "acknowledged": result.acknowledged,
+        "failed": result.failed,
+        "refused": result.refused,
+        "bad_lines": len(bad_lines),
+    }
+    for bad in bad_lines[:SHOWN_BAD_LINES]:
+        typer.echo(f"k2: line {bad.line_number}: {bad.reason}", err=True)
+    typer.echo(json.dumps(counts) if as_json else ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _cell(value: Any) -> str:
+    """One value as text, exact and without what says nothing: trailing zeros, the offset of UTC."""
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, datetime):
+        precision = "microseconds" if value.microsecond % 1_000 else "milliseconds"
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", precision)
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _is_number(values: Iterable[Any]) -> bool:
+    return all(value is None or isinstance(value, int | Decimal) for value in values)
