@@ -51,6 +51,10 @@ class ClauseMarker:
         ids = {*self.claims, *(re.sub(r"[a-z]+$", "", claim) for claim in self.claims)}
         return self.case_name(item).startswith(only) or only in ids
 
+    def suite_line(self, item: pytest.Item) -> dict[str, Any]:
+        """A line of clauses.jsonl, which lists what could be run."""
+        return {"clause": self.case_name(item), "claims": list(self.claims)}
+
     def verdict_line(self, item: pytest.Item, verdict: Mapping[str, Any]) -> dict[str, Any]:
         """A line of verdicts.jsonl without history."""
         passed = verdict["verdict"] == Outcome.PASS

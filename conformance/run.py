@@ -37,7 +37,8 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     """Run the clauses and collect the evidence.
 
     Returns:
-        the run directory and pytest's exit status; `latest` beside it points to the directory.
+        the run directory and pytest's exit status. `latest` beside it points to the directory, unless the run was
+        one of some clauses only.
     """
     started_ns = time.time_ns()
     run_id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
@@ -54,7 +55,7 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     if options.mutants and options.only is None:
         run_mutants(PROJECT_ROOT, directory / "mutants.jsonl")
     _write(directory, {**document, "ended_at": _utc(time.time_ns()), "exit_status": status})
-    if options.into is None:
+    if options.into is None and options.only is None:
         _point_latest_at(directory)
     return directory, status
 

@@ -36,7 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep what `--k2-only` names."""
+    """Tell the card which clauses there are, then keep what `--k2-only` names."""
+    run_directory = config.getoption("--k2-run-dir")
+    if run_directory is not None:
+        lines = [marker.suite_line(item) for item in items if (marker := ClauseMarker.of(item))]
+        (run_directory / "clauses.jsonl").write_bytes(
+            b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+        )
     only = config.getoption("--k2-only")
     if only is None:
         return
