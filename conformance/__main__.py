@@ -9,6 +9,7 @@ import typer
 
 from conformance import judge as judging
 from conformance.history import HistoryError
+from conformance.mutants import run_mutants
 from conformance.run import PROJECT_ROOT, RUNS, RunOptions, run_clauses
 
 app = typer.Typer(
@@ -86,6 +87,17 @@ def judge(paths: Annotated[list[Path], typer.Argument(help="Run directories or h
     worst = judging.worst_of(judged)
     typer.echo(f"{len(judged)} histories judged, {len(changed)} verdicts changed: {worst.value}")
     raise typer.Exit(_HARNESS_EXIT_CODE if changed else {"pass": 0, "fail": 1, "unknown": 2}[worst.value])
+
+
+@app.command()
+def mutants() -> None:
+    """Run each whole-system mutant against the clause that must fail on it.
+
+    Exits 0 if all are killed, 1 if one survives, 2 if one could not be tried.
+    """
+    results = run_mutants(PROJECT_ROOT)
+    verdicts = {result.verdict for result in results}
+    raise typer.Exit(1 if "survived" in verdicts else 2 if verdicts != {"killed"} else 0)
 
 
 def _gate(directory: Path, minimum: int, *, quiet: bool = False) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance import planted
-from conformance.mutants import run_mutants
+from conformance.mutants import run_mutants, write_results
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
@@ -53,7 +53,7 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     print("checking the checkers against planted defects ...", flush=True)
     planted.write_checkers(directory / "checkers.jsonl")
     if options.mutants and options.only is None:
-        run_mutants(PROJECT_ROOT, directory / "mutants.jsonl")
+        write_results(run_mutants(PROJECT_ROOT), directory / "mutants.jsonl")
     _write(directory, {**document, "ended_at": _utc(time.time_ns()), "exit_status": status})
     if options.into is None and options.only is None:
         _point_latest_at(directory)

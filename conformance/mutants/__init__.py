@@ -41,14 +41,19 @@ def listed(project_root: Path) -> list[Mutant]:
     return [Mutant(**entry) for entry in document["mutant"]]
 
 
-def run_mutants(project_root: Path, results: Path) -> None:
-    """Run every mutant's clause against it and write one line each."""
-    with results.open("w") as file:
-        for mutant in listed(project_root):
-            print(f"mutant {mutant.name}: {mutant.clause} must fail ...", flush=True)
-            result = run_mutant(project_root, mutant)
-            print(f"        {result.verdict}: {result.reason}", flush=True)
-            file.write(json.dumps(asdict(result)) + "\n")
+def run_mutants(project_root: Path) -> list[MutantResult]:
+    """Run every mutant's clause against it, saying so as it goes."""
+    results = []
+    for mutant in listed(project_root):
+        print(f"mutant {mutant.name}: {mutant.clause} must fail ...", flush=True)
+        results.append(run_mutant(project_root, mutant))
+        print(f"        {results[-1].verdict}: {results[-1].reason}", flush=True)
+    return results
+
+
+def write_results(results: Iterable[MutantResult], path: Path) -> None:
+    """Write one line a mutant."""
+    path.write_text("".join(json.dumps(asdict(result)) + "\n" for result in results))
 
 
 def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
