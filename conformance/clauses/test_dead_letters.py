@@ -1,8 +1,8 @@
 """What cannot be a row is a dead letter, whole.
 
 Every message that cannot be decoded or breaks a rule MUST be in the dead letter topic with its original bytes and
-headers that say where it came from and why (DLQ-1); none MUST be in the table, and the good records around it MUST
-be.
+headers that say where it came from and why (DLQ-1), also where the consumer was killed before its commit; none MUST be
+in the table, and the good records around it MUST be.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from conformance.clause import ClauseRun
 from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
 from conformance.drivers.log_tap import LogTap, TappedMessage
 from conformance.drivers.observing import observe_tables
+from conformance.stacks.base import SignalPlan
 from conformance.stacks.embedded import EmbeddedStack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.registry import PackagedRegistry
@@ -29,6 +31,7 @@ from k2.records.encode import RecordEncoder
 
 TOPIC = topic("crypto", "trades")
 COPIES = 5
+DEATH_TIMEOUT_SECONDS = 60
 Place = tuple[int, int]
 
 
@@ -70,6 +73,25 @@ def poisons() -> Iterator[Poison]:
     remedy="see k2/records/decode.py for what is rejected and k2/ingestion/dead_letters.py for what is kept of it",
 )
 def test_every_bad_message_becomes_a_dead_letter_and_no_row(stack: EmbeddedStack, clause: ClauseRun) -> None:
+    follow_poison(stack, clause, None)
+
+
+@pytest.mark.clause(
+    name="dead_letters/killed_before_the_commit",
+    claims=("DLQ-1b",),
+    checker="dead_letters",
+    title="A consumer killed between dead letter and commit loses no reject",
+    minimum_samples=12 * COPIES,
+    remedy="see the order of REJECT and COMMIT in k2/ingestion/consumer.py",
+)
+def test_a_kill_between_dead_letter_and_commit_loses_no_reject(
+    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
+) -> None:
+    follow_poison(stack, clause, SignalPlan("REJECT", 1, tmp_path / "kills.jsonl"))
+
+
+def follow_poison(stack: EmbeddedStack, clause: ClauseRun, plan: SignalPlan | None) -> None:
+    """Send bad messages between good ones, consume them (killed once by a plan, if there is one), and judge."""
     planned = list(poisons())
     with clause.history(required_kinds=sorted({poison.kind for poison in planned})) as history:
         exchange = SyntheticExchange(
@@ -82,13 +104,16 @@ def test_every_bad_message_becomes_a_dead_letter_and_no_row(stack: EmbeddedStack
         sent = produce(stack.settings.kafka.bootstrap_servers, planned)
         after = feed_records(stack, records)
         fed = Fed([*before.items, *after.items])
+        if plan is not None:
+            status = stack.start_consumer("trades", plan).wait(DEATH_TIMEOUT_SECONDS)
+            history.operation("harness", "kill", "ok", attributes={"step": plan.after_step, "exit_signal": -status})
         stack.start_consumer("trades")
         ends = fed.acknowledged_ends()
         for (partition, offset), _ in sent:
             ends[TOPIC, partition] = max(ends.get((TOPIC, partition), 0), offset + 1)
         wait_until_drained(stack, history, ends)
         with LogTap(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(TOPIC)]) as tap:
-            letters = tap.wait_for(len(planned), timeout_seconds=20)
+            letters = tap.wait_for(len(planned) * (1 if plan is None else 2), timeout_seconds=20)
         history.observe("poison", pa.Table.from_pylist([poison_row(place, poison) for place, poison in sent]))
         history.observe("dead_letters", letter_table(letters))
         history.observe("fed", fed.table("trades"), "trades")

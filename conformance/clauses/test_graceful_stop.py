@@ -1,4 +1,4 @@
-"""SIGTERM finishes the batch in hand.
+"""SIGTERM and SIGINT finish the batch in hand.
 
 A consumer that is asked to stop while it works on a batch MUST take that batch through every step, commit it and exit
 0 (CON-3); the next consumer MUST go on right there, losing and repeating nothing.
@@ -23,19 +23,30 @@ BATCH_ROWS = 500
 STOP_TIMEOUT_SECONDS = 60
 
 
-@pytest.mark.clause(
-    name="graceful_stop",
-    claims=("CON-3a",),
-    checker="facts",
-    title="A consumer asked to stop right after polling takes that batch through every step and exits 0",
-    minimum_samples=4,
-    remedy="see MarketDataConsumer.run and LogReader.poll",
+def graceful_stop(number: str, claim: str) -> pytest.MarkDecorator:
+    """The clause for one of the two signals."""
+    return pytest.mark.clause(
+        name="graceful_stop",
+        claims=(claim,),
+        checker="facts",
+        title=f"A consumer that gets {number} right after polling takes that batch through every step and exits 0",
+        minimum_samples=4,
+        remedy="see MarketDataConsumer.run and LogReader.poll",
+    )
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param("SIGTERM", id="sigterm", marks=graceful_stop("SIGTERM", "CON-3a")),
+        pytest.param("SIGINT", id="sigint", marks=graceful_stop("SIGINT", "CON-3c")),
+    ],
 )
-def test_a_consumer_asked_to_stop_finishes_the_batch_in_hand(clause: ClauseRun, tmp_path: Path) -> None:
+def test_a_consumer_asked_to_stop_finishes_the_batch_in_hand(clause: ClauseRun, tmp_path: Path, number: str) -> None:
     evidence = tmp_path / "steps.jsonl"
     with EmbeddedStack(tmp_path, batch_rows=BATCH_ROWS) as stack, clause.history(seed=3) as history:
         feed_records(stack, SyntheticExchange(SyntheticSettings(seed=3, records=RECORDS, trade_share=1.0)))
-        consumer = stack.start_consumer("trades", SignalPlan("POLL", 2, evidence, "SIGTERM"))
+        consumer = stack.start_consumer("trades", SignalPlan("POLL", 2, evidence, number))
         record_fact(history, "exit status", 0, lambda: consumer.wait(STOP_TIMEOUT_SECONDS))
         steps = [json.loads(line) for line in evidence.read_text().splitlines()]
         after = ["POLL", "DECODE", "JUDGE", "WRITE", "REJECT", "COMMIT", "REPORT"]

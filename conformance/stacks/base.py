@@ -17,7 +17,7 @@ class SignalPlan:
         after_step: name of the step, "WRITE".
         at_batch: the batch in which, counted from 1; ASSIGN happens before the first.
         evidence: file the process writes a line to just before the signal, and for every step it still does after it.
-        signal: SIGKILL or SIGTERM.
+        signal: SIGKILL, SIGTERM or SIGINT.
     """
 
     after_step: str

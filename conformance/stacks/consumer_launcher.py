@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance.stacks.consumer_launcher")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--data-type", required=True)
-    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM"], required=True)
+    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM", "SIGINT"], required=True)
     parser.add_argument("--after-step", choices=[step.name for step in Step], required=True)
     parser.add_argument("--at-batch", type=int, required=True)
     parser.add_argument("--evidence", type=Path, required=True)
@@ -54,7 +54,8 @@ def main() -> None:
     number = signal.Signals[arguments.signal]
     observer = signaller(number, Step[arguments.after_step], arguments.at_batch, arguments.evidence)
     consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics(), observer)
-    signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
+    for stopping in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stopping, lambda *_: consumer.stop())
     consumer.run()
 
 
