@@ -24,6 +24,7 @@ ProfileOption = Annotated[str, typer.Option(envvar="PROFILE", help="smoke.")]
 _KNOWN_STACKS, _KNOWN_PROFILES = ("embedded",), ("smoke",)
 _USAGE_EXIT_CODE = 64
 _HARNESS_EXIT_CODE = 3
+_INTERRUPTED_EXIT_CODE = 130
 _RUN_OUTCOMES = {
     0: "nothing failed and nothing is unknown; what was not exercised is on the card",
     1: "the system failed, see above",
@@ -116,9 +117,22 @@ def _reports(command: str, directory: Path, *arguments: str, quiet: bool = False
 def _refuse_unknown(stack: str, profile: str) -> None:
     for what, value, known in (("--stack", stack, _KNOWN_STACKS), ("--profile", profile, _KNOWN_PROFILES)):
         if value not in known:
-            typer.echo(f"{what} {value!r} is not built yet: choose {' or '.join(known)}", err=True)
+            typer.echo(f"conformance: {what} {value!r} is not built yet: choose {' or '.join(known)}", err=True)
             raise typer.Exit(_USAGE_EXIT_CODE)
 
 
+def main() -> None:
+    """Run the command line. Usage errors exit 64, because 1, 2 and 3 are verdicts."""
+    try:
+        status = app(prog_name="python -m conformance", standalone_mode=False)
+    except (typer.TyperException, FileExistsError) as error:
+        described = getattr(error, "format_message", None)
+        typer.echo(f"conformance: {described() if described else error}", err=True)
+        status = _USAGE_EXIT_CODE
+    except (typer.Abort, KeyboardInterrupt):
+        status = _INTERRUPTED_EXIT_CODE
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -7,8 +7,9 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,18 +47,23 @@ AllColumns = Annotated[bool, typer.Option("--all-columns", help="Every column, n
 DataType = Annotated[str, typer.Option("--data-type", help="trades or quotes.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"k2 {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     context: typer.Context,
     data_directory: Annotated[
         Path, typer.Option("--data-dir", envvar="K2_DATA_DIR", help="Where catalog, warehouse and addresses are.")
     ] = Path("k2-data"),
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Read the settings once, for every command."""
-    if version:
-        typer.echo(f"k2 {__version__}")
-        raise typer.Exit
     if context.resilient_parsing or "--help" in sys.argv:
         return
     settings = load_settings(data_directory)
@@ -124,7 +130,7 @@ def feed(
     synthetic: Annotated[bool, typer.Option("--synthetic", help="The synthetic exchange instead of captures.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic exchange.")] = 1,
     records: Annotated[
-        int | None, typer.Option(min=0, help="Records of the synthetic exchange; none for no end.")
+        int | None, typer.Option(min=0, help="Records of the synthetic exchange; default no end.")
     ] = None,
     rate: Annotated[
         float, typer.Option(min=0, help="Records a second; 0 for as fast as the tables take them in.")
@@ -201,16 +207,18 @@ def query_quotes(
 @query_app.command("symbols")
 def query_symbols(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
     """Instruments that have rows."""
+    known = _known_data_type(data_type)
     with _engine(context) as engine:
-        rows = engine.get_symbols(_known_data_type(data_type)).rows.to_pylist()
+        rows = engine.get_symbols(known).rows.to_pylist()
     print_rows(rows, as_json=as_json)
 
 
 @query_app.command("gaps")
 def query_gaps(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
     """Sequence numbers that were skipped and have not arrived since."""
+    known = _known_data_type(data_type)
     with _engine(context) as engine:
-        gaps = engine.open_gaps(_known_data_type(data_type))
+        gaps = engine.open_gaps(known)
     names = ("exchange", "symbol", "tracker", "first_missing", "last_missing")
     print_rows([{name: getattr(gap, name) for name in names} for gap in gaps], as_json=as_json)
 
@@ -227,7 +235,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.argv.append("--help")
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="k2", standalone_mode=False)
     except typer.TyperException as error:
         _fail(_usage_problem(error), USAGE_EXIT_CODE)
     except (typer.Abort, KeyboardInterrupt):
@@ -285,11 +293,14 @@ def _synthetic(seed: int, records: int | None) -> Iterable["FeedRecord"]:
     return SyntheticExchange(SyntheticSettings(seed=seed, records=records, start_time_ns=time.time_ns()))
 
 
-def _captured(paths: Iterable[Path], on_bad_line: Callable[["BadLine"], None]) -> Iterable["FeedRecord"]:
+def _captured(paths: Sequence[Path], on_bad_line: Callable[["BadLine"], None]) -> Iterable["FeedRecord"]:
     from k2.feeds.binance import BinanceCapture
+    from k2.feeds.capture_file import CaptureFile
 
+    # Before anything is sent: a wrong name among many captures is told at once.
     for path in paths:
-        yield from BinanceCapture(path, on_bad_line)
+        next(CaptureFile(path).line_blocks())
+    return chain.from_iterable(BinanceCapture(path, on_bad_line) for path in paths)
 
 
 if __name__ == "__main__":

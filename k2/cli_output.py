@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from k2.ingestion.feed_runner import FeedResult
 
 TRADE_COLUMNS = ("event_time", "exchange", "symbol", "price", "quantity", "side", "trade_id", "sequence_event")
-QUOTE_COLUMNS = (
-    "event_time", "exchange", "symbol", "bid_price", "bid_quantity", "ask_price", "ask_quantity", "sequence_event",
-)  # fmt: skip
+QUOTE_COLUMNS = ("event_time", "exchange", "symbol", "bid_price", "bid_quantity", "ask_price", "ask_quantity")
 SHOWN_BAD_LINES = 10
 _COLUMN_GAP = "  "
+_SHORT_HEADS = {"sequence_event": "sequence"}
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, as_json: bool = False) -> None:
@@ -33,10 +32,11 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
         typer.echo("no rows")
         return
     shown = columns or tuple(rows[0])
+    heads = [_SHORT_HEADS.get(name, name) for name in shown]
     cells = [[_cell(row[name]) for name in shown] for row in rows]
     is_number = [_is_number(row[name] for row in rows) for name in shown]
-    widths = [max(map(len, column)) for column in zip(shown, *cells, strict=True)]
-    for line in (shown, *cells):
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for line in (heads, *cells):
         padded = (
             text.rjust(width) if right else text.ljust(width)
             for text, width, right in zip(line, widths, is_number, strict=True)

@@ -173,7 +173,9 @@ def _refuse_unknown_variables() -> None:
 
 def _first_problem(error: ValidationError | SettingsError) -> str:
     if isinstance(error, SettingsError):
-        return f"settings cannot be read: {str(error).splitlines()[0]}"
+        what = str(error).partition(" from source")[0]
+        return f"settings cannot be read: {what}; lists and sections are written as JSON"
     problem = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
-    return f"setting {name} is {problem.get('input')!r}: {problem['msg'].lower()}"
+    message = problem["msg"]
+    return f"setting {name} is {problem.get('input')!r}: {message[:1].lower()}{message[1:]}"

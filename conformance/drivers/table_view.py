@@ -1,15 +1,14 @@
-"""Reads a table as any Iceberg client would, with PyIceberg and pyarrow, and says which snapshot brought each row."""
+"""Reads a table as any Iceberg client would, with PyIceberg, and says which snapshot brought each row."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.manifest import ManifestEntryStatus
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -54,32 +53,33 @@ def _open(catalog_uri: str, warehouse: str, name: str) -> Table:
 
 
 def _rows(table: Table) -> pa.Table:
-    parts = [
-        _plain(pq.read_table(path)).append_column("snapshot_id", pa.array([snapshot_id] * rows, pa.int64()))
-        for path, snapshot_id, rows in _added_files(table)
-    ]
+    """Every row as an Iceberg client reads it, by field id, file by file."""
+    schema = table.schema()
+    scan = ArrowScan(table.metadata, table.io, schema, AlwaysTrue())
+    added_by = dict(_added_files(table))
+    parts = []
+    for task in table.scan().plan_files():
+        rows = _plain(scan.to_table([task]))
+        snapshot_ids = pa.array([added_by[task.file.file_path]] * rows.num_rows, pa.int64())
+        parts.append(rows.append_column("snapshot_id", snapshot_ids))
     if parts:
         return pa.concat_tables(parts)
-    return pa.concat_tables([table.scan().to_arrow()]).append_column("snapshot_id", pa.array([], pa.int64()))
+    return _plain(schema_to_pyarrow(schema).empty_table()).append_column("snapshot_id", pa.array([], pa.int64()))
 
 
-def _added_files(table: Table) -> Iterator[tuple[str, int, int]]:
+def _added_files(table: Table) -> Iterator[tuple[str, int]]:
+    """Each live data file and the snapshot that added it."""
     snapshot = table.metadata.current_snapshot()
     if snapshot is None:
         return
     for manifest in snapshot.manifests(table.io):
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
-            if entry.status != ManifestEntryStatus.DELETED:
-                path = unquote(urlparse(entry.data_file.file_path).path)
-                yield path, int(entry.snapshot_id or 0), int(entry.data_file.record_count)
+            yield entry.data_file.file_path, int(entry.snapshot_id or 0)
 
 
 def _plain(rows: pa.Table) -> pa.Table:
-    """Field metadata dropped and dictionaries decoded, so that parts of several files fit together."""
-    columns = [
-        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        for column in rows.columns
-    ]
+    """Field metadata dropped and large types narrowed, so that parts of several files fit together."""
+    columns = [column.cast(pa.string()) if pa.types.is_large_string(column.type) else column for column in rows.columns]
     return pa.table(dict(zip(rows.column_names, columns, strict=True)))
 
 

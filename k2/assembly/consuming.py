@@ -2,6 +2,7 @@
 
 import uuid
 
+from k2.assembly.tables import open_catalog
 from k2.clock import SystemClock
 from k2.ingestion.consumer import MarketDataConsumer, OnStep, ignore_step
 from k2.ingestion.dead_letters import DeadLetterQueue
@@ -12,7 +13,6 @@ from k2.records import decode
 from k2.records.definition import RECORD_TYPES
 from k2.settings import Settings
 from k2.storage.audit import TransactionAuditLog
-from k2.storage.catalog import IcebergCatalog
 from k2.storage.writer import TableWriter
 
 
@@ -28,7 +28,7 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
     clock = SystemClock()
     writer = TableWriter(
         RECORD_TYPES[settings.consumer.data_type],
-        IcebergCatalog(settings.storage),
+        open_catalog(settings),
         TransactionAuditLog(settings.storage.audit_log),
         metrics,
         clock,

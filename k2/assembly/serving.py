@@ -6,21 +6,20 @@ from pathlib import Path
 
 from k2.api.app import create_app
 from k2.api.server import serve
-from k2.assembly.tables import create_tables
+from k2.assembly.tables import create_tables, open_catalog
 from k2.clock import SystemClock
 from k2.observability.metrics import Metrics
 from k2.query.connection import DuckDBDatabase
 from k2.query.engine import QueryEngine
 from k2.query.pool import DuckDBConnectionPool
 from k2.settings import Settings
-from k2.storage.catalog import IcebergCatalog
 from k2.storage.reader import TableReader, local_path
 
 
 @contextmanager
 def query_engine(settings: Settings, metrics: Metrics) -> Iterator[QueryEngine]:
     """An engine over the tables, closed at the end."""
-    catalog = IcebergCatalog(settings.storage)
+    catalog = open_catalog(settings)
     clock = SystemClock()
     pool = DuckDBConnectionPool(
         DuckDBDatabase(Path(local_path(catalog.warehouse)), settings.query),

@@ -148,11 +148,15 @@ class MarketDataConsumer:
             self._dead_letters.close()
 
     def _next_batch(self) -> None:
-        if self._must_rewind:
+        rewound = self._must_rewind
+        if rewound:
             self._rewind()
         self._must_rewind = True
         started = time.perf_counter()
         polled = self._log_reader.poll(lambda: self._stopping)
+        # An empty poll is no success while the batch that failed has not come again: the attempts go on counting.
+        while polled is None and rewound and not self._stopping:
+            polled = self._log_reader.poll(lambda: self._stopping)
         if polled is not None:
             self._batches += 1
             self._step_done(Step.POLL, started)

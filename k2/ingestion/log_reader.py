@@ -132,9 +132,10 @@ class LogReader:
         return self._batch(messages)
 
     def restart(self, offsets: Mapping[Place, int]) -> None:
-        """Go on reading assigned partitions from other offsets."""
-        self._client.incremental_unassign([TopicPartition(*place) for place in offsets])
-        self._client.incremental_assign([TopicPartition(*place, offset) for place, offset in offsets.items()])
+        """Go on reading assigned partitions from other offsets; those not started yet are left to the next poll."""
+        started = {place: offset for place, offset in offsets.items() if place not in self._unstarted}
+        self._client.incremental_unassign([TopicPartition(*place) for place in started])
+        self._client.incremental_assign([TopicPartition(*place, offset) for place, offset in started.items()])
 
     def report(self, offsets: Mapping[Place, int]) -> None:
         """Tell Kafka the offsets the table holds, for lag displays; never read back."""
@@ -193,6 +194,8 @@ class LogReader:
         except K2Error as error:
             # Raised again from poll: an exception in a callback would leave the client in between.
             self._failure = error
+            # Left without an answer, the client would start them itself, at the offsets Kafka was told.
+            client.incremental_assign([])
 
     def _start(self, places: Sequence[Place]) -> None:
         self._unstarted = [*self._unstarted, *(place for place in places if place not in self._unstarted)]
@@ -202,8 +205,9 @@ class LogReader:
 
     def _revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {(p.topic, p.partition) for p in partitions}
+        started = [p for p in partitions if (p.topic, p.partition) not in self._unstarted]
         self._unstarted = [place for place in self._unstarted if place not in gone]
         # Their new owner reads them again, from the table's offset.
         self._in_hand = [m for m in self._in_hand if (m.topic(), m.partition()) not in gone]
         self._on_lost(sorted(gone))
-        client.incremental_unassign(partitions)
+        client.incremental_unassign(started)

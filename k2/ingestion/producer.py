@@ -48,6 +48,7 @@ class MarketDataProducer:
         self._metrics = metrics
         self._clock = clock
         self._encoders: dict[tuple[str, str], RecordEncoder] = {}
+        self._reasons_logged: set[str] = set()
         self._client: Producer | None = Producer(producer_configuration(settings))
         self._statistics: dict[str, Any] = {
             "records_sent": 0,
@@ -199,4 +200,7 @@ class MarketDataProducer:
             return
         self._statistics["errors"] += 1
         self._metrics.increment("k2_producer_errors_total", {"data_type": data_type, "reason": error.name()})
-        _log.error("record not acknowledged", data_type=data_type, reason=error.str())
+        # Once for each reason: a broker that is gone fails every record in the queue with the same one.
+        if error.name() not in self._reasons_logged:
+            self._reasons_logged.add(error.name())
+            _log.error("records not acknowledged", data_type=data_type, reason=error.str())

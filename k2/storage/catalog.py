@@ -11,7 +11,7 @@ from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table
-from pyiceberg.table.metadata import TableMetadataV2
+from pyiceberg.table.metadata import TableMetadata, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -65,7 +65,9 @@ class IcebergCatalog:
         except (SQLAlchemyError, ValueError) as error:
             raise UnavailableError(f"the catalog at {address} does not open: {_line(error)}") from error
         except ImportError as error:
-            raise UsageError(f"the catalog at {address} needs a driver that is not installed: {_line(error)}") from error
+            raise UsageError(
+                f"the catalog at {address} needs a driver that is not installed: {_line(error)}"
+            ) from error
 
     def create_tables(self) -> None:
         """Create the namespace and every table that is missing; what exists is left as it is.
@@ -151,24 +153,19 @@ class IcebergCatalog:
             file_io.delete(metadata_location)
 
 
-def _first_metadata(record_type: RecordType, location: str) -> TableMetadataV2:
+def _first_metadata(record_type: RecordType, location: str) -> TableMetadata:
     schema = pyarrow_to_schema(table_schema(record_type))
     partitioning = PartitionSpec(
         PartitionField(schema.find_field("event_time").field_id, 1000, DayTransform(), "event_day"),
         PartitionField(schema.find_field("exchange").field_id, 1001, IdentityTransform(), "exchange"),
     )
-    return TableMetadataV2(
-        location=location,
-        table_uuid=uuid.uuid4(),
-        schemas=[schema],
-        current_schema_id=schema.schema_id,
-        last_column_id=schema.highest_field_id,
-        partition_specs=[partitioning],
-        default_spec_id=partitioning.spec_id,
-        last_partition_id=partitioning.last_assigned_field_id,
-        sort_orders=[UNSORTED_SORT_ORDER],
-        default_sort_order_id=UNSORTED_SORT_ORDER.order_id,
-        properties=TABLE_PROPERTIES,
+    renumbered = new_table_metadata(schema, partitioning, UNSORTED_SORT_ORDER, location, dict(TABLE_PROPERTIES))
+    return renumbered.model_copy(
+        update={
+            "schemas": [schema],
+            "last_column_id": schema.highest_field_id,
+            "partition_specs": [partitioning],
+        }
     )
 
 
@@ -187,8 +184,9 @@ def _warehouse_uri(warehouse: str) -> str:
 
 
 def _make_sqlite_folder(uri: str) -> None:
-    if uri.startswith("sqlite:///"):
-        folder = Path(uri.removeprefix("sqlite:///")).parent
+    url = sqlalchemy.make_url(uri)
+    if url.get_backend_name() == "sqlite" and url.database:
+        folder = Path(url.database).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -79,13 +79,28 @@ class Progress:
                     f"the table's progress has format {document['format']}, this version reads {_FORMAT}: upgrade K2"
                 )
             partitions = {
-                PartitionKey(cluster_id, topic, int(partition)): PartitionProgress(int(entry[0]), entry[1])
+                PartitionKey(cluster_id, topic, int(partition)): _partition_progress(entry)
                 for cluster_id, topics in document["clusters"].items()
                 for topic, by_partition in topics.items()
                 for partition, entry in by_partition.items()
             }
-            return cls(partitions, document["partition_counts"])
+            counts = {topic: _whole_number(count) for topic, count in document["partition_counts"].items()}
+            return cls(partitions, counts)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ProgressError(
                 f"the table's progress cannot be read ({error}): roll the table back to its last good snapshot"
             ) from error
+
+
+def _partition_progress(entry: object) -> PartitionProgress:
+    match entry:
+        case [next_offset, str() | None as state_path]:
+            return PartitionProgress(_whole_number(next_offset), state_path)
+    raise ValueError(f"{entry!r:.60} is no partition's progress")
+
+
+def _whole_number(value: object) -> int:
+    # A number that had to be converted would be a guess.
+    if type(value) is int and value >= 0:
+        return value
+    raise ValueError(f"{value!r:.60} is no whole number")

@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 20.0
 PARTITIONS = 2
 TOPICS = (CRYPTO_TRADES, dead_letter_topic(CRYPTO_TRADES))
 CLOSED_PORT = "127.0.0.1:9"
+QUIET = {"log_level": 0}
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -93,7 +94,7 @@ class Stage:
         self.catalog = IcebergCatalog(self.settings.storage)
         self.catalog.create_tables()
         self.metrics = Metrics()
-        self._producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        self._producer = Producer({"bootstrap.servers": broker.bootstrap_servers, **QUIET})
 
     @property
     def cluster_id(self) -> str:
@@ -178,7 +179,7 @@ class Stage:
     def group_member(self) -> Iterator[Consumer]:
         """A client that may read and write the consumer group's offsets."""
         client = Consumer(
-            {"bootstrap.servers": self.broker.bootstrap_servers, "group.id": consumer_group(self.settings)}
+            {"bootstrap.servers": self.broker.bootstrap_servers, "group.id": consumer_group(self.settings), **QUIET}
         )
         try:
             yield client
@@ -194,14 +195,19 @@ class Stage:
 
 def read_all(bootstrap_servers: str, topic_name: str) -> list[Message]:
     """Everything in a topic, in order within each partition."""
-    client = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "readers", "auto.offset.reset": "earliest"})
+    client = Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": "readers", "auto.offset.reset": "earliest", **QUIET}
+    )
     try:
         partitions = client.list_topics(topic_name, timeout=PATIENCE_SECONDS).topics[topic_name].partitions
         ranges = {p: client.get_watermark_offsets(TopicPartition(topic_name, p)) for p in partitions}
         expected = sum(high - low for low, high in ranges.values())
         client.assign([TopicPartition(topic_name, p, low) for p, (low, _) in ranges.items()])
         found: list[Message] = []
-        wait_until(lambda: found.extend(client.consume(500, 0.05)) or len(found) >= expected)
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while len(found) < expected:
+            assert time.monotonic() < give_up_at, f"{len(found)} of {expected} messages came"
+            found.extend(client.consume(expected, 0.05))
         return found
     finally:
         client.close()

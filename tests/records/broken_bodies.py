@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fastavro
-from avro_judge import Bad, fastavro_agrees, judge
 from hypothesis import strategies as st
-from record_samples import GOOD, SCHEMA_ID, body, message, rows, varint
 
 from k2.records.decode import BatchDecoder
 from k2.records.definition import QUOTE, TRADE, RecordType
 from k2.records.schemas import avro_schema
+from tests.records.avro_judge import Bad, fastavro_agrees, judge
+from tests.records.record_samples import GOOD, SCHEMA_ID, body, message, rows, varint
 
 # Bytes with a meaning somewhere in Avro: the ends of varints, block counts, lengths, and broken UTF-8.
 TELLING_BYTES = [

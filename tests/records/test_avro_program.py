@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from record_samples import GOOD, SCHEMA_ID, body, checked, message, rows, sized, varint
 
 from k2.errors import SchemaError
 from k2.records.avro_program import MAXIMUM_INSTRUCTIONS, compile_program, link
@@ -12,6 +11,7 @@ from k2.records.decode import BatchDecoder
 from k2.records.definition import QUOTE, TRADE
 from k2.records.schemas import avro_schema
 from k2.records.writer_schema import MAXIMUM_NESTING
+from tests.records.record_samples import GOOD, SCHEMA_ID, body, checked, message, rows, sized, varint
 
 TRADE_SCHEMA = avro_schema(TRADE)
 

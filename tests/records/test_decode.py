@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_samples import (
+
+from k2.errors import RecordError
+from k2.records import column_buffers
+from k2.records.avro_arrays import MAXIMUM_PROBES, OVERFLOWED
+from k2.records.avro_kernel import walk
+from k2.records.column_buffers import ColumnBuffers
+from k2.records.decode import BatchDecoder, warm_up
+from k2.records.definition import QUOTE, RECORD_TYPES, TRADE
+from k2.records.schemas import arrow_schema, avro_schema
+from tests.records.record_samples import (
     GOOD,
     SCHEMA_ID,
     body,
@@ -20,15 +29,6 @@ from record_samples import (
     trade_body,
     varint,
 )
-
-from k2.errors import RecordError
-from k2.records import column_buffers
-from k2.records.avro_arrays import MAXIMUM_PROBES, OVERFLOWED
-from k2.records.avro_kernel import walk
-from k2.records.column_buffers import ColumnBuffers
-from k2.records.decode import BatchDecoder, warm_up
-from k2.records.definition import QUOTE, RECORD_TYPES, TRADE
-from k2.records.schemas import arrow_schema, avro_schema
 
 TRADE_SCHEMA = avro_schema(TRADE)
 MAP_SCHEMA = {"type": "record", "name": "One", "fields": TRADE_SCHEMA["fields"][-1:]}

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from broken_bodies import SUBJECTS, assert_judged_rightly, body_of, damaged, damaged_at_random
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_samples import records
 
 from k2.records.definition import RECORD_TYPES
 from k2.records.schemas import avro_schema
+from tests.records.broken_bodies import SUBJECTS, assert_judged_rightly, body_of, damaged, damaged_at_random
+from tests.records.record_samples import records
 
 HERE = Path(__file__).parent
 
@@ -47,7 +47,7 @@ def test_thousands_of_damaged_bodies_in_one_batch(subject):
 PROGRAM = """
 import random, sys
 sys.path[:0] = sys.argv[1:]
-from broken_bodies import SUBJECTS, assert_judged_rightly, body_of, damaged_at_random
+from tests.records.broken_bodies import SUBJECTS, assert_judged_rightly, body_of, damaged_at_random
 for record_type, schema, record in SUBJECTS.values():
     whole = body_of(schema, record)
     chance = random.Random(1)

@@ -7,7 +7,12 @@ from typing import Any
 
 import fastavro
 import pytest
-from record_samples import (
+
+from k2.errors import SchemaError, UnavailableError
+from k2.records.decode import BatchDecoder
+from k2.records.definition import QUOTE, TRADE
+from k2.records.schemas import avro_schema
+from tests.records.record_samples import (
     GOOD,
     SCHEMA_ID,
     body,
@@ -21,11 +26,6 @@ from record_samples import (
     trade_body,
     varint,
 )
-
-from k2.errors import SchemaError, UnavailableError
-from k2.records.decode import BatchDecoder
-from k2.records.definition import QUOTE, TRADE
-from k2.records.schemas import avro_schema
 
 TRADE_SCHEMA = avro_schema(TRADE)
 

@@ -12,12 +12,12 @@ import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_samples import GOOD, decode, records, rows
 
 from k2.errors import RecordError
 from k2.records.definition import QUOTE, RECORD_TYPES, TRADE
 from k2.records.encode import RecordEncoder
 from k2.records.schemas import avro_schema
+from tests.records.record_samples import GOOD, decode, records, rows
 
 ENCODER = RecordEncoder(TRADE, 7)
 LARGEST = Decimal("999999999999999999.9999999999")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyiceberg.table import Table
@@ -99,7 +100,7 @@ class Warehouse:
     @property
     def settings(self) -> StorageSettings:
         return StorageSettings(
-            catalog_uri=f"sqlite:///{self.folder}/catalog.db",
+            catalog_uri=f"sqlite:///{quote(str(self.folder))}/catalog.db",
             warehouse=str(self.folder / "warehouse"),
             audit_log=self.folder / "audit.jsonl",
         )

@@ -1,0 +1,117 @@
+"""Clauses as they are run: the line of evidence of one that passes, fails, breaks and skips, and their selection."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAUSES = """
+import pytest
+from conformance.drivers.facts import record_fact
+
+def declared(name, claim):
+    return pytest.mark.clause(name=name, claims=(claim,), checker="facts", title=name, remedy="look here")
+
+def decide(clause, seen):
+    with clause.history() as history:
+        record_fact(history, "answer", 42, lambda: seen)
+    clause.judge()
+
+@declared("holds", "CON-3b")
+def test_holds(clause):
+    decide(clause, 42)
+
+@declared("broken/promise", "CON-3a")
+def test_fails(clause):
+    decide(clause, 41)
+
+@declared("crash", "API-1a")
+def test_crashes(clause):
+    raise RuntimeError("the harness fell")
+
+@pytest.fixture
+def nothing_to_run_on():
+    raise OSError("no disk")
+
+@declared("setup", "API-1b")
+def test_setup_crashes(nothing_to_run_on, clause):
+    pass
+
+@declared("skipped", "API-2a")
+def test_skips(clause):
+    pytest.skip("no captures")
+
+@declared("cases", "REC-1a")
+@pytest.mark.parametrize("seen", [42, 7])
+def test_cases(clause, seen):
+    decide(clause, seen)
+"""
+
+
+def run(folder: Path, *arguments: str) -> dict[str, dict[str, Any]]:
+    """The lines of evidence by clause."""
+    (folder / "test_crafted.py").write_text(CLAUSES)
+    run_directory = folder / "run"
+    run_directory.mkdir()
+    plugins = ("-p", "no:cacheprovider", "-p", "conformance.clauses.conftest")
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "test_crafted.py", *plugins, f"--k2-run-dir={run_directory}", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path = run_directory / "verdicts.jsonl"
+    assert path.exists(), answer.stdout + answer.stderr
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len({line["clause"] for line in lines}) == len(lines)
+    return {line["clause"]: line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clauses")
+
+
+@pytest.fixture(scope="module")
+def lines(folder: Path) -> dict[str, dict[str, Any]]:
+    return run(folder)
+
+
+def test_every_clause_that_was_exercised_has_one_line(lines: dict[str, dict[str, Any]]) -> None:
+    assert {name: line["verdict"] for name, line in lines.items()} == {
+        "holds": "pass",
+        "broken/promise": "fail",
+        "crash": "unknown",
+        "setup": "unknown",
+        "cases/42": "pass",
+        "cases/7": "fail",
+    }
+
+
+def test_a_decided_clause_points_to_its_history(lines: dict[str, dict[str, Any]], folder: Path) -> None:
+    line = lines["broken/promise"]
+    assert line["history"] == "histories/broken-promise"
+    assert (folder / "run" / line["history"] / "history.jsonl").exists()
+    assert len(line["history_sha256"]) == 64
+    assert line["findings"][0]["kind"] == "differs"
+    assert (line["remedy"], lines["holds"]["remedy"]) == ("look here", "")
+
+
+def test_a_clause_that_broke_is_an_error_of_the_harness(lines: dict[str, dict[str, Any]]) -> None:
+    assert lines["crash"]["reason"] == "harness error: RuntimeError: the harness fell"
+    assert lines["setup"]["reason"] == "harness error: OSError: no disk"
+    assert lines["crash"]["history"] is None
+
+
+@pytest.mark.parametrize(
+    ("only", "names"), [("hol", {"holds"}), ("CON-3a", {"broken/promise"}), ("CON-3", {"holds", "broken/promise"})]
+)
+def test_clauses_are_selected_by_name_claim_and_requirement(tmp_path: Path, only: str, names: set[str]) -> None:
+    assert set(run(tmp_path, f"--k2-only={only}")) == names
