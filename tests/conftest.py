@@ -1,6 +1,7 @@
 """What every test shares: Hypothesis profiles, the captures, and proof that no test leaves a process behind."""
 
 import contextlib
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -61,3 +62,8 @@ def ends_with_its_parent(process: psutil.Process) -> bool:
 def describe(process: psutil.Process) -> str:
     """Its id and command line, for the message."""
     return f"{process.pid}: {' '.join(process.info['cmdline'] or [])}"
+
+
+def pytest_unconfigure() -> None:
+    """Hypothesis's hook in the collector keeps DuckDB's types alive at exit, and DuckDB then prints each as leaked."""
+    gc.callbacks.clear()

@@ -191,9 +191,7 @@ def test_a_hybrid_answer_may_hold_what_the_table_does_not_have_yet() -> None:
     history = undrained(clean_journey(1))
     answered = table_of(history, "answered", "trades")
     tail = next(
-        row
-        for row, request in reversed(list(enumerate(answered["request"].to_pylist())))
-        if request == "trades-10"
+        row for row, request in reversed(list(enumerate(answered["request"].to_pylist()))) if request == "trades-10"
     )
     place = (answered["topic"][tail].as_py(), answered["kafka_partition"][tail].as_py())
     offset = answered["kafka_offset"][tail].as_py()
