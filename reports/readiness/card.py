@@ -34,6 +34,7 @@ from reports.readiness.scoring import CauseKind, CriterionResult, Score, State, 
 _POINT_PLACES = 4
 _ABSENCES = {
     CauseKind.NO_CLAUSE: "no clause that ran cites them",
+    CauseKind.NO_CLAUSE_NOR_STACK: "no clause cites them yet, and they need the {subject} stack",
     CauseKind.WEAKER_STACK: "they need the {subject} stack",
     CauseKind.NOT_SELECTED: "their clauses were not selected",
     CauseKind.NOTHING_RAN: "nothing was executed",

@@ -35,10 +35,12 @@ _HEADLINES = {
     CauseKind.WEAKER_STACK: "Run on the {subject} stack: make readiness STACK={subject}",
     CauseKind.NOT_SELECTED: "Run the whole suite: make readiness",
     CauseKind.NOTHING_RAN: "Run the suite: make readiness",
+    CauseKind.NO_CLAUSE_NOR_STACK: "Write clauses for the {subject} stack, and run them there",
     CauseKind.NO_CLAUSE: "Exercise {subject}: no clause that ran cites {which}",
 }
 _DETAILS = {
     CauseKind.WEAKER_STACK: "The stack of this run cannot prove {count}.",
+    CauseKind.NO_CLAUSE_NOR_STACK: "No clause cites {count} that the stack of this run could not prove anyway.",
     CauseKind.NOT_SELECTED: "The clauses of {count} were not selected.",
     CauseKind.NOTHING_RAN: "Nothing was executed. The stack of this run can prove {count}.",
 }

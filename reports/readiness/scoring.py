@@ -40,6 +40,7 @@ class CauseKind(StrEnum):
     WEAKER_STACK = "weaker stack"
     NOT_SELECTED = "not selected"
     NO_CLAUSE = "no clause"
+    NO_CLAUSE_NOR_STACK = "no clause nor stack"
     NOTHING_RAN = "nothing ran"
 
 
@@ -227,6 +228,9 @@ def _never_exercised(requirement: Requirement, claim: Claim, evidence: Evidence)
     stack = evidence.run.stack if evidence.run else Stack.EMBEDDED
     no_clause = Cause(CauseKind.NO_CLAUSE, requirement.id)
     if evidence.offered is not None and claim.id not in evidence.offered:
+        if claim.needs is not Need.ANY and not claim.needs.met_by(stack):
+            cause = Cause(CauseKind.NO_CLAUSE_NOR_STACK, claim.needs)
+            return State.NOT_EXERCISED, f"no clause cites it yet, and it needs {claim.needs}", cause
         return State.NOT_EXERCISED, "no clause cites it", no_clause
     if claim.needs is not Need.ANY and not claim.needs.met_by(stack):
         reason = f"needs {claim.needs}, this run had the {stack} stack"

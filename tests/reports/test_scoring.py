@@ -207,3 +207,11 @@ def test_thirds_add_up_without_drift(tmp_path: Path) -> None:
     thirds = [f"CON-3{letter}" for letter in "abc"]
     assert points(scored(tmp_path, *(verdict(f"of_{c}", c) for c in thirds)), "CON-3") == 6
     assert set(thirds) <= set(CLAIM_IDS)
+
+
+def test_without_a_clause_a_claim_says_whether_it_would_also_need_another_stack(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [verdict("kill", "CON-3b")])
+    (run / "clauses.jsonl").write_text('{"clause":"kill","claims":["CON-3b"]}\n')
+    result = score(REGISTRY, RUBRIC, read_evidence(run, REGISTRY))
+    assert claim(result, "CON-3a").reason == "no clause cites it"
+    assert claim(result, "PRO-1b").reason == "no clause cites it yet, and it needs containers"
