@@ -19,7 +19,6 @@ import confluent_kafka
 
 from k2.errors import UnavailableError
 
-KEPT_BYTES_A_PARTITION = 5 * 1024 * 1024
 PARTITIONS = 4
 _JOIN_DELAY_MS = 100
 _PRODUCER_TYPE = 0

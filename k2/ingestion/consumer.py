@@ -193,17 +193,21 @@ class MarketDataConsumer:
         """Step 1 for newly assigned partitions: where each must start."""
         with self._timed(Step.ASSIGN):
             self._cluster_id = self._log_reader.cluster_id()
-            progress = self._writer.progress()
-            starts = {place: self._start(place, progress) for place in places}
+            starts = self._starts(places)
         self._metrics.increment(
             "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "assigned"}
         )
         _log.info("assigned", partitions={f"{name}/{number}": start for (name, number), start in starts.items()})
         return starts
 
-    def _start(self, place: Place, progress: Progress) -> int:
+    def _starts(self, places: Sequence[Place]) -> dict[Place, int]:
+        progress = self._writer.progress()
         self._check_cluster(progress)
-        self._check_partition_count(place[0], progress)
+        for topic_name in sorted({name for name, _ in places}):
+            self._check_partition_count(topic_name, progress)
+        return {place: self._start(place, progress) for place in places}
+
+    def _start(self, place: Place, progress: Progress) -> int:
         entry = progress.partitions.get(self._key(place))
         first, end = self._log_reader.offset_range(place)
         start = entry.next_offset if entry is not None else first
@@ -250,8 +254,7 @@ class MarketDataConsumer:
 
     def _rewind(self) -> None:
         """After a failed batch: the state in memory has seen too much, so go back to what the table holds."""
-        progress = self._writer.progress()
-        starts = {place: self._start(place, progress) for place in self._states}
+        starts = self._starts(tuple(self._states))
         self._log_reader.restart(starts)
         _log.warning("rewound to the table", partitions={f"{t}/{p}": start for (t, p), start in starts.items()})
 

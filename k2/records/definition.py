@@ -12,7 +12,6 @@ from enum import Enum
 
 DECIMAL_PRECISION = 28
 DECIMAL_SCALE = 10
-SCHEMA_VERSION = 2
 
 
 class Kind(Enum):
