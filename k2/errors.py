@@ -15,6 +15,8 @@
     |  |- ForeignClusterError
     |  |- OffsetOutsideLogError
     |  |- PartitionCountChangedError
+    |  |- TopicRecreatedError
+    |  |- StateLostError                       a state checkpoint is gone or was altered
     |- StaleWriterError              exit 77   another writer committed this range first; nothing was written
 
 Exit codes follow sysexits.h where it has one. A third party's exception is wrapped at the one package that talks to
@@ -96,6 +98,14 @@ class OffsetOutsideLogError(ProgressError):
 
 class PartitionCountChangedError(ProgressError):
     """The topic has another number of partitions than the table's progress knows."""
+
+
+class TopicRecreatedError(ProgressError):
+    """The topic was deleted and made anew, so its offsets mean other messages than the table's progress does."""
+
+
+class StateLostError(ProgressError):
+    """The sequence state that belongs to the table's progress is gone, or is not what was written."""
 
 
 class StaleWriterError(K2Error):

@@ -30,7 +30,7 @@ class EmbeddedStack:
         claim_directory(self._directory, keep=False).close()
         topics = [part for name in all_topics() for part in ("--topic", name)]
         broker = self._spawn("broker", ["k2.embedded.broker", "--partitions", str(self._partitions), *topics])
-        bootstrap_servers = json.loads(broker.first_line())["bootstrap_servers"]
+        bootstrap_servers = json.loads(broker.next_line())["bootstrap_servers"]
         write_settings(self._directory, bootstrap_servers, api_port=0)
         self.settings = load_settings(self._directory)
         create_tables(self.settings)
@@ -54,7 +54,17 @@ class EmbeddedStack:
     def start_api(self, environment: Mapping[str, str] | None = None) -> str:
         """Start an API process on a free port and return its address."""
         child = self._spawn("api", ["k2.cli", "--data-dir", str(self._directory), "api"], environment or {})
-        return str(json.loads(child.first_line())["url"])
+        return str(json.loads(child.next_line())["url"])
+
+    def command_broker(self, do: str, **arguments: object) -> None:
+        """Have the broker do one of k2.embedded.broker.COMMANDS.
+
+        Raises:
+            RuntimeError: it refused.
+        """
+        answer = self.process("broker").request({"do": do, **arguments})
+        if not answer["ok"]:
+            raise RuntimeError(f"{do}: {answer['error']}")
 
     def process(self, role: str) -> ChildProcess:
         """The newest process of a role: "consumer-trades", "api"."""

@@ -84,12 +84,12 @@ class EmbeddedPlatform:
         arguments = [part for name in all_topics() for part in ("--topic", name)]
         broker = ChildProcess("broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log")
         self._children.append(broker)
-        self.bootstrap_servers = json.loads(broker.first_line())["bootstrap_servers"]
+        self.bootstrap_servers = json.loads(broker.next_line())["bootstrap_servers"]
         write_settings(self._directory, self.bootstrap_servers, self._api_port)
         api = self._k2("api", "api")
         for data_type in RECORD_TYPES:
             self._k2(f"consume-{data_type}", "consume", "--data-type", data_type)
-        self.api_url = json.loads(api.first_line())["url"]
+        self.api_url = json.loads(api.next_line())["url"]
         write_settings(self._directory, self.bootstrap_servers, int(self.api_url.rsplit(":", 1)[1]))
         if self._rate_per_second:
             self._k2("feed", "feed", "--synthetic", "--seed", str(time.time_ns() % 10**9), "--rate",

@@ -1,6 +1,7 @@
 """Child processes that end with their parent, whatever ends it, and whose output goes to a file."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -46,8 +47,8 @@ class ChildProcess:
         """Exit status, negative for a signal; None while it runs."""
         return self._process.poll()
 
-    def first_line(self) -> str:
-        """The first line it prints.
+    def next_line(self) -> str:
+        """The next line it prints.
 
         Raises:
             UnavailableError: it ended without one; the message shows the end of its log.
@@ -58,6 +59,14 @@ class ChildProcess:
             self.wait(STOP_TIMEOUT_SECONDS)
             raise UnavailableError(f"{self.name} did not start: {self.last_log_line()}")
         return line
+
+    def request(self, command: Mapping[str, object]) -> Mapping[str, object]:
+        """Send one line of JSON to its standard input and return the line it answers."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.flush()
+        answer: Mapping[str, object] = json.loads(self.next_line())
+        return answer
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""

@@ -3,8 +3,9 @@
 The table is the only authority on progress; what Kafka is told serves lag displays and is never read back. The steps:
 
 1. ASSIGN   Start each partition at the table's next offset (none: the beginning of the log) with the sequence state of
-            that offset. A foreign cluster, a changed partition count or an offset outside the log stops with an error.
-2. POLL     Take a batch. Its range comes from the client's positions, not from the first and last message.
+            that offset. What cannot be told apart from loss stops with an error, see k2.ingestion.assignment.
+2. POLL     Take a batch. Its range comes from the client's positions, not from the first and last message. Then make
+            sure that its topics are still the ones that were assigned.
 3. DECODE   Bytes to Arrow columns; what cannot be decoded is rejected.
 4. JUDGE    Validation, deduplication, sequence verdicts against the state in memory; more rejects.
 5. WRITE    Data files and a state checkpoint for each partition, visible to nobody yet.
@@ -30,24 +31,17 @@ import stamina
 import structlog
 
 from k2.clock import Clock
-from k2.errors import (
-    DeliveryError,
-    ForeignClusterError,
-    OffsetOutsideLogError,
-    PartitionCountChangedError,
-    RetriesExhaustedError,
-    StaleWriterError,
-    UnavailableError,
-)
+from k2.errors import DeliveryError, RetriesExhaustedError, StaleWriterError, UnavailableError
+from k2.ingestion.assignment import AssignedPartitions
 from k2.ingestion.dead_letters import DeadLetter, DeadLetterQueue, Headers
-from k2.ingestion.judging import BatchJudge, JudgedBatch, PartitionState
+from k2.ingestion.judging import BatchJudge, JudgedBatch
 from k2.ingestion.log_reader import LogReader, Place, PolledBatch
 from k2.ingestion.registry import SchemaRegistry
 from k2.observability.metrics import Metrics
 from k2.records.decode import BatchDecoder, DecodedBatch, Reject
 from k2.records.definition import RECORD_TYPES, topic
 from k2.settings import Settings
-from k2.storage.progress import PartitionKey, PartitionProgress, Progress
+from k2.storage.progress import PartitionKey
 from k2.storage.writer import Advance, TableWriter
 
 _log = structlog.get_logger("k2.consumer")
@@ -106,11 +100,7 @@ class MarketDataConsumer:
         self._on_step = on_step
         self._decoder = BatchDecoder(self._record_type, registry.writer_schema)
         self._judge = BatchJudge(self._record_type)
-        self._states: dict[Place, PartitionState] = {}
-        # What the table held when each partition was taken over, or after its last commit; None: not known to it.
-        self._table_offsets: dict[Place, int | None] = {}
-        self._partition_counts: dict[str, int] = {}
-        self._cluster_id = ""
+        self._partitions = AssignedPartitions(settings, self._record_type, writer)
         self._stopping = False
         self._must_rewind = False
         self._batches = 0
@@ -158,6 +148,7 @@ class MarketDataConsumer:
         while polled is None and rewound and not self._stopping:
             polled = self._log_reader.poll(lambda: self._stopping)
         if polled is not None:
+            self._partitions.check_topics(tuple(polled.next_offsets), self._log_reader)
             self._batches += 1
             self._step_done(Step.POLL, started)
             self._process(polled)
@@ -167,99 +158,48 @@ class MarketDataConsumer:
         with self._timed(Step.DECODE):
             decoded = self._decoder.decode(polled.values)
         with self._timed(Step.JUDGE):
-            judged = self._judge.judge(polled, decoded, self._states)
+            judged = self._judge.judge(polled, decoded, self._partitions.states)
         with self._timed(Step.WRITE):
             written = self._writer.write_rows(judged.rows)
-            advances = {
-                self._key(place): Advance(
-                    self._table_offsets[place],
-                    next_offset,
-                    self._writer.write_state(self._states[place].to_arrow(), self._key(place), next_offset),
-                )
-                for place, next_offset in polled.next_offsets.items()
-            }
+            advances = dict(self._advance(place, offset) for place, offset in polled.next_offsets.items())
         rejects = (*decoded.rejects, *judged.rejects)
         with self._timed(Step.REJECT):
             self._dead_letters.send([_dead_letter(polled, reject) for reject in rejects])
         with self._timed(Step.COMMIT):
             batch = "; ".join(f"{key} to {advance.next_offset}" for key, advance in advances.items())
-            self._writer.commit(written, advances, self._partition_counts, batch)
-            self._table_offsets.update(polled.next_offsets)
+            self._writer.commit(written, advances, self._partitions.topics, batch)
+            self._partitions.committed(polled.next_offsets)
         with self._timed(Step.REPORT):
             self._log_reader.report(polled.next_offsets)
             self._record(polled, decoded, judged, rejects)
 
+    def _advance(self, place: Place, next_offset: int) -> tuple[PartitionKey, Advance]:
+        key, state = self._partitions.key(place), self._partitions.states[place].to_arrow()
+        return key, Advance(
+            self._partitions.table_offset(place), next_offset, self._writer.write_state(state, key, next_offset)
+        )
+
     def _assign(self, places: Sequence[Place]) -> Mapping[Place, int]:
         """Step 1 for newly assigned partitions: where each must start."""
         with self._timed(Step.ASSIGN):
-            self._cluster_id = self._log_reader.cluster_id()
-            starts = self._starts(places)
+            starts = self._partitions.take_over(places, self._log_reader)
         self._metrics.increment(
             "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "assigned"}
         )
         _log.info("assigned", partitions={f"{name}/{number}": start for (name, number), start in starts.items()})
         return starts
 
-    def _starts(self, places: Sequence[Place]) -> dict[Place, int]:
-        progress = self._writer.progress()
-        self._check_cluster(progress)
-        for topic_name in sorted({name for name, _ in places}):
-            self._check_partition_count(topic_name, progress)
-        return {place: self._start(place, progress) for place in places}
-
-    def _start(self, place: Place, progress: Progress) -> int:
-        entry = progress.partitions.get(self._key(place))
-        first, end = self._log_reader.offset_range(place)
-        start = entry.next_offset if entry is not None else first
-        if not first <= start <= end:
-            raise OffsetOutsideLogError(
-                f"{place[0]}/{place[1]}: the table needs offset {start}, the log holds {first} to {end}: records are "
-                "gone or the topic was made anew; restore the topic or roll the table back"
-            )
-        self._states[place] = self._load_state(entry)
-        self._table_offsets[place] = entry.next_offset if entry is not None else None
-        return start
-
-    def _load_state(self, entry: PartitionProgress | None) -> PartitionState:
-        if entry is None or entry.state_path is None:
-            return PartitionState.empty(self._settings.sequence)
-        return PartitionState.from_arrow(self._writer.read_state(entry.state_path), self._settings.sequence)
-
-    def _check_cluster(self, progress: Progress) -> None:
-        known = progress.cluster_ids()
-        if known and self._cluster_id not in known and not self._settings.consumer.accept_new_cluster:
-            raise ForeignClusterError(
-                f"{self._record_type.table} was filled from cluster {', '.join(sorted(known))}, this is "
-                f"{self._cluster_id}: check kafka.bootstrap_servers, or set consumer.accept_new_cluster to start over"
-            )
-
-    def _check_partition_count(self, topic_name: str, progress: Progress) -> None:
-        name = f"{self._cluster_id}/{topic_name}"
-        now = self._log_reader.partition_count(topic_name)
-        before = progress.partition_counts.get(name, now)
-        if before != now:
-            raise PartitionCountChangedError(
-                f"{topic_name} had {before} partitions when the table was last written and has {now} now: keys have "
-                "moved between partitions, so sequence state must be rebuilt"
-            )
-        self._partition_counts[name] = now
-
     def _lost(self, places: Sequence[Place]) -> None:
-        for place in places:
-            self._states.pop(place, None)
-            self._table_offsets.pop(place, None)
+        self._partitions.give_up(places)
         self._metrics.increment(
             "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "lost"}
         )
 
     def _rewind(self) -> None:
         """After a failed batch: the state in memory has seen too much, so go back to what the table holds."""
-        starts = self._starts(tuple(self._states))
+        starts = self._partitions.take_over_again(self._log_reader)
         self._log_reader.restart(starts)
         _log.warning("rewound to the table", partitions={f"{t}/{p}": start for (t, p), start in starts.items()})
-
-    def _key(self, place: Place) -> PartitionKey:
-        return PartitionKey(self._cluster_id, *place)
 
     @contextmanager
     def _timed(self, step: Step) -> Iterator[None]:

@@ -15,7 +15,7 @@ _LOG_LEVEL_CRITICAL = 2
 def producer_configuration(settings: KafkaSettings) -> dict[str, Any]:
     """Acknowledged by all in-sync replicas, idempotent, batched for throughput."""
     return {
-        **_common(settings),
+        **client_configuration(settings),
         "acks": "all",
         "enable.idempotence": True,
         "linger.ms": 10,
@@ -31,7 +31,7 @@ def producer_configuration(settings: KafkaSettings) -> dict[str, Any]:
 def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
     """Offsets are ours to decide: nothing is committed, stored or reset by the client."""
     return {
-        **_common(settings),
+        **client_configuration(settings),
         "group.id": settings.group_id,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -54,7 +54,7 @@ def check_broker(settings: KafkaSettings) -> None:
     Raises:
         UnavailableError: no broker answers within ten seconds.
     """
-    client = Producer(_common(settings))
+    client = Producer(client_configuration(settings))
     asking_broker(
         lambda: client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), f"no answer from {settings.bootstrap_servers}"
     )
@@ -81,7 +81,8 @@ def asking_broker(ask: Callable[[], Any], doing: str) -> Any:
         raise unavailable(error, doing) from error
 
 
-def _common(settings: KafkaSettings) -> dict[str, Any]:
+def client_configuration(settings: KafkaSettings) -> dict[str, Any]:
+    """What every client needs to reach the brokers."""
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         # Errors reach us through callbacks and results; the client's own lines would only repeat them.

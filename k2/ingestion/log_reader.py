@@ -8,14 +8,32 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+    Uuid,
+)
+from confluent_kafka.admin import AdminClient
 
 from k2.errors import K2Error, OffsetOutsideLogError
-from k2.ingestion.kafka import ANSWER_TIMEOUT_SECONDS, asking_broker, consumer_configuration, unavailable
+from k2.ingestion.kafka import (
+    ANSWER_TIMEOUT_SECONDS,
+    asking_broker,
+    client_configuration,
+    consumer_configuration,
+    unavailable,
+)
 from k2.settings import ConsumerSettings, KafkaSettings
+from k2.storage.progress import TopicIdentity
 
 MESSAGES_A_CALL = 500
 LONGEST_CALL_SECONDS = 0.1
+# What brokers that know no topic ids answer: all zeros, in base64.
+_NO_TOPIC_ID = "A" * 22
 _log = structlog.get_logger("k2.consumer")
 
 Place = tuple[str, int]
@@ -67,6 +85,8 @@ class LogReader:
         on_lost: Callable[[Sequence[Place]], None],
     ) -> None:
         self._client = Consumer(consumer_configuration(kafka))
+        # Only the administrative client tells a topic's id.
+        self._admin = AdminClient(client_configuration(kafka))
         self._settings = consumer
         self._on_assigned = on_assigned
         self._on_lost = on_lost
@@ -83,12 +103,11 @@ class LogReader:
         )
         return str(metadata.cluster_id)
 
-    def partition_count(self, topic: str) -> int:
-        """Number of partitions of a topic now."""
-        metadata = asking_broker(
-            lambda: self._client.list_topics(topic, timeout=ANSWER_TIMEOUT_SECONDS), f"asking for topic {topic}"
-        )
-        return len(metadata.topics[topic].partitions)
+    def topic_identity(self, topic: str) -> TopicIdentity:
+        """Number of partitions and id of a topic now."""
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_SECONDS)
+        described = asking_broker(asked[topic].result, f"asking for topic {topic}")
+        return TopicIdentity(len(described.partitions), _topic_id(described.topic_id))
 
     def offset_range(self, place: Place) -> tuple[int, int]:
         """First offset in the log, and the one after the last."""
@@ -211,3 +230,8 @@ class LogReader:
         self._in_hand = [m for m in self._in_hand if (m.topic(), m.partition()) not in gone]
         self._on_lost(sorted(gone))
         client.incremental_unassign(started)
+
+
+def _topic_id(given: Uuid) -> str | None:
+    text = str(given)
+    return None if text == _NO_TOPIC_ID else text

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from k2.errors import ProgressError
 
 PROGRESS_PROPERTY = "k2.progress"
-_FORMAT = 1
+_FORMAT = 2
+_READ_FORMATS = (1, 2)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,17 +41,32 @@ class PartitionProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """What tells a topic from another of the same name.
+
+    Attributes:
+        partition_count: how many partitions it has.
+        topic_id: given by the cluster at its creation; None where the cluster gives none or nobody asked.
+    """
+
+    partition_count: int
+    topic_id: str | None = None
+
+
+Topics = Mapping[str, TopicIdentity]
+"""By "cluster/topic"."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """The whole map, and the number of partitions each topic had (by "cluster/topic")."""
+    """The whole map, and the topics it is about."""
 
     partitions: Mapping[PartitionKey, PartitionProgress] = field(default_factory=dict)
-    partition_counts: Mapping[str, int] = field(default_factory=dict)
+    topics: Topics = field(default_factory=dict)
 
-    def advanced(
-        self, changes: Mapping[PartitionKey, PartitionProgress], partition_counts: Mapping[str, int]
-    ) -> "Progress":
+    def advanced(self, changes: Mapping[PartitionKey, PartitionProgress], topics: Topics) -> "Progress":
         """This map with some partitions moved and all others carried forward."""
-        return Progress({**self.partitions, **changes}, {**self.partition_counts, **partition_counts})
+        return Progress({**self.partitions, **changes}, {**self.topics, **topics})
 
     def cluster_ids(self) -> frozenset[str]:
         """Clusters this table has taken records from."""
@@ -60,9 +76,10 @@ class Progress:
         """Compact JSON for a snapshot summary."""
         nested: dict[str, dict[str, dict[str, list[object]]]] = {}
         for key, value in sorted(self.partitions.items()):
-            topics = nested.setdefault(key.cluster_id, {})
-            topics.setdefault(key.topic, {})[str(key.partition)] = [value.next_offset, value.state_path]
-        document = {"format": _FORMAT, "clusters": nested, "partition_counts": dict(self.partition_counts)}
+            by_topic = nested.setdefault(key.cluster_id, {})
+            by_topic.setdefault(key.topic, {})[str(key.partition)] = [value.next_offset, value.state_path]
+        topics = {name: [topic.partition_count, topic.topic_id] for name, topic in sorted(self.topics.items())}
+        document = {"format": _FORMAT, "clusters": nested, "topics": topics}
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod
@@ -74,9 +91,10 @@ class Progress:
         """
         try:
             document = json.loads(text)
-            if document["format"] != _FORMAT:
+            if document["format"] not in _READ_FORMATS:
                 raise ProgressError(
-                    f"the table's progress has format {document['format']}, this version reads {_FORMAT}: upgrade K2"
+                    f"the table's progress has format {document['format']}, this version reads "
+                    f"{' and '.join(map(str, _READ_FORMATS))}: upgrade K2"
                 )
             partitions = {
                 PartitionKey(cluster_id, topic, int(partition)): _partition_progress(entry)
@@ -84,8 +102,10 @@ class Progress:
                 for topic, by_partition in topics.items()
                 for partition, entry in by_partition.items()
             }
-            counts = {topic: _whole_number(count) for topic, count in document["partition_counts"].items()}
-            return cls(partitions, counts)
+            if document["format"] == 1:
+                counts = document["partition_counts"].items()
+                return cls(partitions, {name: TopicIdentity(_whole_number(count)) for name, count in counts})
+            return cls(partitions, {name: _topic(entry) for name, entry in document["topics"].items()})
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ProgressError(
                 f"the table's progress cannot be read ({error}): roll the table back to its last good snapshot"
@@ -97,6 +117,13 @@ def _partition_progress(entry: object) -> PartitionProgress:
         case [next_offset, str() | None as state_path]:
             return PartitionProgress(_whole_number(next_offset), state_path)
     raise ValueError(f"{entry!r:.60} is no partition's progress")
+
+
+def _topic(entry: object) -> TopicIdentity:
+    match entry:
+        case [count, str() | None as topic_id]:
+            return TopicIdentity(_whole_number(count), topic_id)
+    raise ValueError(f"{entry!r:.60} is no topic's identity")
 
 
 def _whole_number(value: object) -> int:

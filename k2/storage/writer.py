@@ -22,8 +22,9 @@ from k2.observability.metrics import Metrics
 from k2.records.definition import RecordType
 from k2.storage.audit import AuditEntry, TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
+from k2.storage.checkpoints import checkpoint_path, read_checkpoint, to_bytes
 from k2.storage.parquet import split_by_partition, write_data_file
-from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, PartitionProgress, Progress
+from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, PartitionProgress, Progress, Topics
 from k2.storage.snapshots import snapshot_number, table_progress
 
 BATCH_PROPERTY = "k2.batch"
@@ -130,26 +131,28 @@ class TableWriter:
 
     def write_state(self, state: pa.Table, key: PartitionKey, next_offset: int) -> str:
         """Write a partition's sequence state as of an offset and return its path; the file never changes again."""
-        name = f"{key.topic}-{key.partition}-{next_offset}-{self._new_id()}.arrow"
-        path = f"{self._table.location()}/state/{name}"
+        body = to_bytes(state)
+        path = checkpoint_path(self._table.location(), key, next_offset, self._new_id(), body)
         with self._store_errors(), self._table.io.new_output(path).create() as stream:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_file(sink, state.schema) as writer:
-                writer.write_table(state)
-            stream.write(sink.getvalue().to_pybytes())
+            stream.write(body)
         self._uncommitted.add(path)
         return path
 
     def read_state(self, path: str) -> pa.Table:
-        """Read a state checkpoint."""
-        with self._store_errors(), self._table.io.new_input(path).open() as stream:
-            return pa.ipc.open_file(pa.py_buffer(stream.read())).read_all()
+        """Read a state checkpoint.
+
+        Raises:
+            StateLostError: it is gone or was altered.
+            UnavailableError: the store does not answer.
+        """
+        with self._store_errors():
+            return read_checkpoint(self._table.io, path)
 
     def commit(
         self,
         written: WrittenFiles,
         advances: Mapping[PartitionKey, Advance],
-        partition_counts: Mapping[str, int],
+        topics: Topics,
         batch: str,
     ) -> Committed:
         """Make the files visible and move the partitions, both or neither.
@@ -157,7 +160,7 @@ class TableWriter:
         Args:
             written: what `write_rows` returned.
             advances: the partitions this batch moves.
-            partition_counts: number of partitions by "cluster/topic", recorded for the check at the next start.
+            topics: what the topics are now, recorded for the check at the next start.
             batch: name of the batch, to be found again in the audit log.
 
         Raises:
@@ -170,7 +173,7 @@ class TableWriter:
             progress = self.progress()
             self._refuse_if_moved(progress, advances, written)
             try:
-                return self._commit_once(written, advances, partition_counts, batch, progress)
+                return self._commit_once(written, advances, topics, batch, progress)
             except CommitFailedException:
                 continue
         self._discard(written, advances)
@@ -182,13 +185,12 @@ class TableWriter:
         self,
         written: WrittenFiles,
         advances: Mapping[PartitionKey, Advance],
-        partition_counts: Mapping[str, int],
+        topics: Topics,
         batch: str,
         progress: Progress,
     ) -> Committed:
-        after = progress.advanced(
-            {key: PartitionProgress(a.next_offset, a.state_path) for key, a in advances.items()}, partition_counts
-        )
+        moved = {key: PartitionProgress(a.next_offset, a.state_path) for key, a in advances.items()}
+        after = progress.advanced(moved, topics)
         before = self._table.metadata.current_snapshot()
         started_ns = self._clock.monotonic_ns()
         try:

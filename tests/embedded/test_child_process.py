@@ -26,7 +26,7 @@ def child(tmp_path: Path, code: str, **environment: str) -> ChildProcess:
 
 def test_it_says_its_first_line_logs_and_ends_when_asked(tmp_path: Path) -> None:
     process = child(tmp_path, TALKS, WORD="ready")
-    assert process.first_line() == "ready"
+    assert process.next_line() == "ready"
     assert process.returncode() is None
     assert os.getsid(process.pid) == process.pid
     assert process.stop() in (0, -signal.SIGTERM)
@@ -35,12 +35,12 @@ def test_it_says_its_first_line_logs_and_ends_when_asked(tmp_path: Path) -> None
 
 def test_one_that_does_not_start_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="part did not start: no such thing"):
-        child(tmp_path, FAILS).first_line()
+        child(tmp_path, FAILS).next_line()
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     process = child(tmp_path, DEAF)
-    process.first_line()
+    process.next_line()
     assert process.stop(timeout_seconds=0.3) == -signal.SIGKILL
 
 
@@ -49,7 +49,7 @@ def test_it_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     parent_code = (
         "import pathlib, time; from k2.embedded.processes import ChildProcess; "
         f"c = ChildProcess('part', ['child_module'], pathlib.Path({str(tmp_path)!r}) / 'log', {{'WORD': 'x'}}); "
-        "c.first_line(); print(c.pid, flush=True); time.sleep(60)"
+        "c.next_line(); print(c.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", parent_code],

@@ -20,7 +20,7 @@ from k2.records.definition import TRADE, dead_letter_topic
 from k2.settings import ConsumerSettings, KafkaSettings, RetrySettings, SequenceSettings, Settings, StorageSettings
 from k2.storage.audit import TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
-from k2.storage.progress import PartitionKey, Progress
+from k2.storage.progress import PartitionKey, Progress, TopicIdentity
 from k2.storage.writer import NO_FILES, Advance, TableWriter
 from tests.ingestion.market_records import CRYPTO_TRADES, REGISTRY, encoded
 
@@ -168,8 +168,8 @@ class Stage:
         state = writer.write_state(PartitionState.empty(SequenceSettings()).to_arrow(), key, next_offset)
         known = writer.progress().partitions.get(key)
         advance = Advance(known.next_offset if known else None, next_offset, state)
-        counts = {f"{key.cluster_id}/{CRYPTO_TRADES}": partition_counts or PARTITIONS}
-        writer.commit(NO_FILES, {key: advance}, counts, "made up")
+        topics = {f"{key.cluster_id}/{CRYPTO_TRADES}": TopicIdentity(partition_counts or PARTITIONS)}
+        writer.commit(NO_FILES, {key: advance}, topics, "made up")
 
     def messages(self, topic_name: str) -> list[Message]:
         """Everything in a topic."""

@@ -21,7 +21,7 @@ from k2.ingestion.consumer import Step
 from k2.ingestion.dead_letters import HEADER_OFFSET, DeadLetterQueue
 from k2.ingestion.sequence_tracker import SequenceEvent
 from k2.records.definition import dead_letter_topic
-from k2.storage.progress import PartitionKey, Progress
+from k2.storage.progress import PartitionKey, Progress, Topics
 from k2.storage.writer import Advance, Committed, TableWriter, WrittenFiles
 from tests.ingestion.market_records import CRYPTO_TRADES, trade, trades
 from tests.ingestion.stage import CLOSED_PORT, PARTITIONS, Stage, kafka_settings, wait_until
@@ -48,14 +48,14 @@ class FirstCommitFails(TableWriter):
         self,
         written: WrittenFiles,
         advances: Mapping[PartitionKey, Advance],
-        partition_counts: Mapping[str, int],
+        topics: Topics,
         batch: str,
     ) -> Committed:
         if self.failed:
-            return super().commit(written, advances, partition_counts, batch)
+            return super().commit(written, advances, topics, batch)
         self.failed = True
         if self.after:
-            super().commit(written, advances, partition_counts, batch)
+            super().commit(written, advances, topics, batch)
         raise UnavailableError("no answer")
 
 

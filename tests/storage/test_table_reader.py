@@ -19,12 +19,12 @@ from k2.storage.plan import OpenGap, ReadPlan
 from k2.storage.reader import TableReader, local_path
 from k2.storage.writer import Advance, TableWriter, WrittenFiles
 from tests.storage.warehouse_tables import (
-    COUNTS,
     DAY_NS,
     DEFAULT_SEQUENCES,
     FIRST_TIME_NS,
     STATE,
     TOPIC,
+    TOPICS,
     Warehouse,
     advance,
     key,
@@ -92,7 +92,7 @@ def commit_files(writer: TableWriter, files_rows: Iterable[list[tuple[str, str, 
         for rows in files_rows
     ]
     together = WrittenFiles(tuple(file for each in written for file in each.files), 0, "several", "crypto")
-    writer.commit(together, {key(0): Advance(None, 1, writer.write_state(STATE, key(0), 1))}, COUNTS, "files")
+    writer.commit(together, {key(0): Advance(None, 1, writer.write_state(STATE, key(0), 1))}, TOPICS, "files")
 
 
 def rows_in(path: str) -> list[tuple[str, str, int]]:

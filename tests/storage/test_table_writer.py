@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,16 +12,16 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 from sqlalchemy.exc import OperationalError
 
-from k2.errors import K2Error, RetriesExhaustedError, StaleWriterError, UnavailableError
+from k2.errors import K2Error, RetriesExhaustedError, StaleWriterError, StateLostError, UnavailableError
 from k2.records.definition import TRADE
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.progress import Progress
 from k2.storage.writer import COMMIT_ATTEMPTS, NO_FILES, Advance, TableWriter, WrittenFiles
 from tests.storage.warehouse_tables import (
-    COUNTS,
     DAY_NS,
     FIRST_TIME_NS,
     STATE,
+    TOPICS,
     Warehouse,
     advance,
     commit,
@@ -65,7 +66,7 @@ def test_the_first_commit_brings_rows_and_progress_together(warehouse: Warehouse
     assert committed.sequence_number == 1
     assert writer.progress() == committed.progress
     assert moved(committed.progress) == {0: 3}
-    assert committed.progress.partition_counts == COUNTS
+    assert committed.progress.topics == TOPICS
     assert committed.progress.partitions[key(0)].state_path == batch.advances[key(0)].state_path
 
 
@@ -85,7 +86,7 @@ def test_a_state_checkpoint_comes_back_as_it_was_written(writer: TableWriter) ->
 def test_one_commit_moves_several_partitions(warehouse: Warehouse, writer: TableWriter) -> None:
     first, second = prepare(writer, 0, None, 2), prepare(writer, 1, None, 3, exchange="KRAKEN")
     written = WrittenFiles((*first.written.files, *second.written.files), 5, "several", "crypto")
-    committed = writer.commit(written, {**first.advances, **second.advances}, COUNTS, "both")
+    committed = writer.commit(written, {**first.advances, **second.advances}, TOPICS, "both")
     assert moved(committed.progress) == {0: 2, 1: 3}
     assert warehouse.offsets() == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
 
@@ -97,7 +98,7 @@ def test_rows_of_several_days_and_exchanges_become_visible_in_one_snapshot(
     written = writer.write_rows(pa.concat_tables([trades(range(2, 4), exchange="KRAKEN"), late]))
     assert (len(written.files), written.rows, written.exchange) == (2, 4, "several")
     state_path = writer.write_state(STATE, key(0), 4)
-    writer.commit(written, {key(0): Advance(None, 4, state_path)}, COUNTS, "mixed")
+    writer.commit(written, {key(0): Advance(None, 4, state_path)}, TOPICS, "mixed")
     assert warehouse.offsets() == [(0, 0), (0, 1), (0, 2), (0, 3)]
 
 
@@ -106,7 +107,7 @@ def test_an_empty_batch_moves_progress_by_an_empty_snapshot(warehouse: Warehouse
     files = warehouse.data_files()
     assert writer.write_rows(trades(range(0))) == NO_FILES
     rejects_only = Advance(3, 9, writer.write_state(STATE, key(0), 9))
-    committed = writer.commit(NO_FILES, {key(0): rejects_only}, COUNTS, "rejects only")
+    committed = writer.commit(NO_FILES, {key(0): rejects_only}, TOPICS, "rejects only")
     assert moved(writer.progress()) == {0: 9}
     assert len(warehouse.table().metadata.snapshots) == committed.sequence_number == 2
     assert warehouse.data_files() == files
@@ -140,7 +141,7 @@ def test_one_moved_partition_refuses_the_whole_batch(warehouse: Warehouse, write
     advance(writer, 1, None, 4)
     fresh, stale = prepare(writer, 0, None, 2), prepare(writer, 1, 3, 6)
     with pytest.raises(StaleWriterError):
-        writer.commit(fresh.written, {**fresh.advances, **stale.advances}, COUNTS, "half stale")
+        writer.commit(fresh.written, {**fresh.advances, **stale.advances}, TOPICS, "half stale")
     assert moved(writer.progress()) == {1: 4}
     assert not fresh.file_names & (warehouse.data_files() | warehouse.state_files())
 
@@ -313,11 +314,44 @@ def test_a_warehouse_that_takes_no_file_is_unavailable(warehouse: Warehouse, wri
         writer.write_state(STATE, key(0), 2)
 
 
-def test_a_missing_state_checkpoint_is_unavailable(warehouse: Warehouse, writer: TableWriter) -> None:
+def test_a_missing_state_checkpoint_is_lost_state(warehouse: Warehouse, writer: TableWriter) -> None:
     path = writer.write_state(STATE, key(0), 1)
-    (warehouse.folder / "warehouse/market_data/trades_v2/state" / path.rsplit("/", 1)[-1]).unlink()
-    with pytest.raises(UnavailableError, match="does not take or give a file"):
+    state_file(warehouse, path).unlink()
+    with pytest.raises(StateLostError, match=r"is gone: `k2 rollback`"):
         writer.read_state(path)
+
+
+@pytest.mark.parametrize("place", [0, 100, -1])
+def test_a_state_checkpoint_with_one_byte_changed_is_lost_state(
+    warehouse: Warehouse, writer: TableWriter, place: int
+) -> None:
+    path = writer.write_state(STATE, key(0), 1)
+    body = bytearray(state_file(warehouse, path).read_bytes())
+    body[place] ^= 1
+    state_file(warehouse, path).write_bytes(body)
+    with pytest.raises(StateLostError, match=r"was altered after it was written"):
+        writer.read_state(path)
+
+
+def test_a_state_checkpoint_cut_short_is_lost_state(warehouse: Warehouse, writer: TableWriter) -> None:
+    path = writer.write_state(STATE, key(0), 1)
+    file = state_file(warehouse, path)
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(StateLostError, match=r"was altered"):
+        writer.read_state(path)
+
+
+def test_a_checkpoint_of_the_first_versions_has_no_digest_in_its_name(
+    warehouse: Warehouse, writer: TableWriter
+) -> None:
+    path = writer.write_state(STATE, key(0), 1)
+    old_name = path.rsplit("-", 1)[0] + "-3f2504e0-4f89-11d3-9a0c-0305e82c3301.arrow"
+    state_file(warehouse, path).rename(state_file(warehouse, old_name))
+    assert writer.read_state(old_name).equals(STATE)
+
+
+def state_file(warehouse: Warehouse, path: str) -> Path:
+    return warehouse.folder / "warehouse/market_data/trades_v2/state" / path.rsplit("/", 1)[-1]
 
 
 def race(runners: list[Callable[[], object]]) -> list[K2Error | None]:

@@ -19,11 +19,11 @@ from k2.records.schemas import TIMESTAMP_TYPE, table_schema
 from k2.settings import SequenceSettings, StorageSettings
 from k2.storage.audit import AuditEntry, TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
-from k2.storage.progress import PartitionKey
+from k2.storage.progress import PartitionKey, TopicIdentity
 from k2.storage.writer import Advance, Committed, TableWriter, WrittenFiles
 
 TOPIC = "market.crypto.trades"
-COUNTS = {f"cluster-a/{TOPIC}": 4}
+TOPICS = {f"cluster-a/{TOPIC}": TopicIdentity(4, "id of the topic")}
 DAY_NS = 86_400 * 10**9
 FIRST_TIME_NS = 20_778 * DAY_NS + 12 * 3_600 * 10**9
 STATE = pa.table({"key": pa.array([["BINANCE", "BTCUSDT"]], pa.list_(pa.string()))})
@@ -179,7 +179,7 @@ def prepare(
 
 
 def commit(writer: TableWriter, batch: Batch) -> Committed:
-    return writer.commit(batch.written, batch.advances, COUNTS, batch.name)
+    return writer.commit(batch.written, batch.advances, TOPICS, batch.name)
 
 
 def advance(writer: TableWriter, partition: int, expected: int | None, next_offset: int, **values: Any) -> Committed:

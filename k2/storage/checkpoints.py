@@ -1,0 +1,57 @@
+"""State checkpoints: immutable files in the warehouse, each named by what is in it.
+
+    <table>/state/<topic>-<partition>-<next offset>-<unique id>-<SHA-256>.arrow
+
+A snapshot names the checkpoint of each partition, so state and progress cannot disagree. The digest in the name tells a
+file that was altered or cut off from the one that was written; the unique id keeps two writers that come to the same
+state from owning the same file.
+"""
+
+import hashlib
+
+import pyarrow as pa
+from pyiceberg.io import FileIO
+
+from k2.errors import StateLostError
+from k2.storage.progress import PartitionKey
+
+_SUFFIX = ".arrow"
+_DIGEST_CHARACTERS = 64
+_REMEDY = "`k2 rollback` sets the table back to a snapshot whose state is whole, and the consumer takes the rest again"
+
+
+def checkpoint_path(location: str, key: PartitionKey, next_offset: int, unique_id: str, body: bytes) -> str:
+    """Where the checkpoint of a partition as of an offset belongs."""
+    digest = hashlib.sha256(body).hexdigest()
+    return f"{location}/state/{key.topic}-{key.partition}-{next_offset}-{unique_id}-{digest}{_SUFFIX}"
+
+
+def to_bytes(state: pa.Table) -> bytes:
+    """A checkpoint's bytes: an Arrow file."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, state.schema) as writer:
+        writer.write_table(state)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def read_checkpoint(file_io: FileIO, path: str) -> pa.Table:
+    """The state in a checkpoint.
+
+    Raises:
+        StateLostError: the file is gone, or is not what was written under this name.
+        OSError: the store does not answer.
+    """
+    try:
+        with file_io.new_input(path).open() as stream:
+            body = stream.read()
+    except FileNotFoundError as error:
+        raise StateLostError(f"the state checkpoint {path} is gone: {_REMEDY}") from error
+    digest = path.removesuffix(_SUFFIX)[-_DIGEST_CHARACTERS:]
+    # Checkpoints of the first versions have no digest in their names.
+    if "-" not in digest and hashlib.sha256(body).hexdigest() != digest:
+        raise StateLostError(f"the state checkpoint {path} was altered after it was written: {_REMEDY}")
+    try:
+        return pa.ipc.open_file(pa.py_buffer(body)).read_all()
+    except pa.ArrowInvalid as error:
+        raise StateLostError(f"the state checkpoint {path} cannot be read ({error}): {_REMEDY}") from error
