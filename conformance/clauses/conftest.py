@@ -1,5 +1,6 @@
 """Pytest's part: gives each clause a history to write, and turns its verdict into evidence and a line of progress."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker and, where a run directory is given, collect evidence into it."""
+    config.addinivalue_line("markers", "full_profile: a clause that takes minutes, run with PROFILE=full only")
     config.addinivalue_line(
         "markers", "clause(name, claims, checker, title, minimum_samples, remedy): what a test decides"
     )
@@ -36,7 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tell the card which clauses there are, then keep what `--k2-only` names."""
+    """Keep what the profile runs, tell the card which clauses there are, then keep what `--k2-only` names."""
+    if os.environ.get("PROFILE", "smoke") != "full":
+        _keep(config, items, [item for item in items if item.get_closest_marker("full_profile") is None])
     run_directory = config.getoption("--k2-run-dir")
     if run_directory is not None:
         lines = [marker.suite_line(item) for item in items if (marker := ClauseMarker.of(item))]
@@ -46,7 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     only = config.getoption("--k2-only")
     if only is None:
         return
-    kept = [item for item in items if (marker := ClauseMarker.of(item)) and marker.matches(item, only)]
+    _keep(config, items, [item for item in items if (marker := ClauseMarker.of(item)) and marker.matches(item, only)])
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.Item]) -> None:
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
