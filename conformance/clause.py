@@ -1,5 +1,6 @@
 """What a clause declares, and how its run becomes a history, a verdict and a line of evidence."""
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -121,6 +122,11 @@ class ClauseRun:
             findings = "\n".join(f"  {f.kind}: {f.detail} x{f.count} {f.example}" for f in verdict.findings)
             pytest.fail(f"{verdict.outcome.value}: {verdict.reason}\n{findings}", pytrace=False)
         return verdict
+
+
+def by_profile(*, smoke: int, full: int) -> int:
+    """How much of something this run does: enough to notice a defect in minutes, or all that is promised."""
+    return full if os.environ.get("PROFILE", "smoke") == "full" else smoke
 
 
 def allure_labels(marker: ClauseMarker) -> None:

@@ -7,8 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,20 +16,28 @@ import structlog
 import typer
 
 from k2 import __version__
-from k2.cli_output import QUOTE_COLUMNS, TRADE_COLUMNS, print_feed_result, print_rows
+from k2.cli_output import print_feed_result
 from k2.clock import SystemClock
+from k2.commands import dead_letters, query, tables
+from k2.commands.context import (
+    INTERRUPTED_EXIT_CODE,
+    AsJson,
+    DataType,
+    data_directory_of,
+    known_data_type,
+    settings_of,
+    stop_on_signals,
+)
 from k2.errors import K2Error, UsageError
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
-from k2.settings import Settings, load_settings
+from k2.settings import load_settings
 
 if TYPE_CHECKING:
     from k2.feeds.capture_file import BadLine
     from k2.feeds.feed import FeedRecord
-    from k2.query.engine import QueryEngine
 
 USAGE_EXIT_CODE = 64
-INTERRUPTED_EXIT_CODE = 130
 _EXIT_CODES = (
     "Exit codes: 0 done, 64 usage, 65 data, 69 unavailable, 70 time limit, 74 not acknowledged, 75 try again, "
     "76 progress, 77 stale writer."
@@ -39,12 +46,10 @@ _EXIT_CODES = (
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=f"Market data platform. {_EXIT_CODES}"
 )
-query_app = typer.Typer(no_args_is_help=True, help="Ask the tables.")
-app.add_typer(query_app, name="query")
+app.add_typer(query.app, name="query")
+app.add_typer(dead_letters.app, name="dlq")
+app.command("rollback")(tables.rollback)
 _log = structlog.get_logger("k2")
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
-AllColumns = Annotated[bool, typer.Option("--all-columns", help="Every column, not only those people ask for.")]
-DataType = Annotated[str, typer.Option("--data-type", help="trades or quotes.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -86,7 +91,7 @@ def up(
     """
     from k2.embedded.platform import EmbeddedPlatform
 
-    _, data_directory = _common(context)
+    data_directory = data_directory_of(context)
     started = time.monotonic()
     with EmbeddedPlatform(data_directory, api_port=port, rate_per_second=rate, keep=keep) as platform:
         typer.echo(f"K2 is up after {time.monotonic() - started:.1f} s, data in {data_directory}")
@@ -95,30 +100,40 @@ def up(
         typer.echo(f"  broker   {platform.bootstrap_servers}")
         typer.echo(f"  logs     {platform.log_directory}")
         typer.echo("Try: k2 query trades --symbol BTCUSDT    Stop: Ctrl-C")
-        platform.wait_until(_stop_on_signals())
+        platform.wait_until(stop_on_signals())
         typer.echo("stopping")
 
 
 @app.command()
 def init(context: typer.Context) -> None:
-    """Create the catalog and the tables that are missing."""
+    """Create the catalog and the tables that are missing.
+
+    Example: k2 --data-dir /srv/k2 init
+    """
     from k2.assembly.tables import create_tables
 
-    settings, _ = _common(context)
+    settings = settings_of(context)
     create_tables(settings)
 
 
 @app.command()
 def consume(context: typer.Context, data_type: DataType = "trades") -> None:
-    """Take one data type from Kafka into its table until SIGTERM or Ctrl-C, finishing the batch in hand."""
-    from k2.assembly.consuming import build_consumer
+    """Take one data type from Kafka into its table until SIGTERM or Ctrl-C, finishing the batch in hand.
 
-    settings, _ = _common(context)
-    chosen = settings.consumer.model_copy(update={"data_type": _known_data_type(data_type)})
-    consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: consumer.stop())
-    consumer.run()
+    With K2_CONSUMER__METRICS_PORT set it serves its metrics there and prints the address.
+
+    Example: k2 consume --data-type quotes
+    """
+    from k2.assembly.consuming import build_consumer, exported_metrics
+
+    settings = settings_of(context)
+    chosen = settings.consumer.model_copy(update={"data_type": known_data_type(data_type)})
+    metrics = Metrics()
+    with exported_metrics(chosen, metrics, lambda url: typer.echo(json.dumps({"metrics_url": url}))):
+        consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), metrics)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: consumer.stop())
+        consumer.run()
 
 
 @app.command()
@@ -147,11 +162,11 @@ def feed(
     from k2.assembly.feeding import feed as send
     from k2.feeds.pacing import at_rate
 
-    settings, _ = _common(context)
+    settings = settings_of(context)
     if bool(capture) == synthetic:
         raise UsageError("give either --capture FILE or --synthetic")
     bad_lines: list[BadLine] = []
-    stopping = _stop_on_signals()
+    stopping = stop_on_signals()
     source = _synthetic(seed, records) if synthetic else _captured(capture or [], bad_lines.append)
     timed = at_rate(source, rate, SystemClock()) if rate else source
     result = send(settings, timed, window, stopping)
@@ -164,69 +179,23 @@ def feed(
 
 @app.command()
 def api(context: typer.Context) -> None:
-    """Serve the HTTP API until SIGTERM or Ctrl-C; prints its address when it listens."""
+    """Serve the HTTP API until SIGTERM or Ctrl-C; prints its address when it listens.
+
+    Example: K2_API__PORT=8080 k2 api
+    """
     from k2.assembly.serving import serve_api
 
-    settings, _ = _common(context)
+    settings = settings_of(context)
     serve_api(settings, Metrics(), lambda url: typer.echo(json.dumps({"url": url})))
-
-
-@query_app.command("trades")
-def query_trades(
-    context: typer.Context,
-    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
-    all_columns: AllColumns = False,
-    as_json: AsJson = False,
-) -> None:
-    """Trades in order of event time.
-
-    Example: k2 query trades --symbol BTCUSDT --limit 5
-    """
-    with _engine(context) as engine:
-        rows = engine.query_trades(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist()
-    print_rows(rows, None if all_columns else TRADE_COLUMNS, as_json)
-
-
-@query_app.command("quotes")
-def query_quotes(
-    context: typer.Context,
-    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
-    all_columns: AllColumns = False,
-    as_json: AsJson = False,
-) -> None:
-    """Quotes in order of event time."""
-    with _engine(context) as engine:
-        rows = engine.query_quotes(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist()
-    print_rows(rows, None if all_columns else QUOTE_COLUMNS, as_json)
-
-
-@query_app.command("symbols")
-def query_symbols(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
-    """Instruments that have rows."""
-    known = _known_data_type(data_type)
-    with _engine(context) as engine:
-        rows = engine.get_symbols(known).rows.to_pylist()
-    print_rows(rows, as_json=as_json)
-
-
-@query_app.command("gaps")
-def query_gaps(context: typer.Context, data_type: DataType = "trades", as_json: AsJson = False) -> None:
-    """Sequence numbers that were skipped and have not arrived since."""
-    known = _known_data_type(data_type)
-    with _engine(context) as engine:
-        gaps = engine.open_gaps(known)
-    names = ("exchange", "symbol", "tracker", "first_missing", "last_missing")
-    print_rows([{name: getattr(gap, name) for name in names} for gap in gaps], as_json=as_json)
 
 
 @app.command("settings")
 def show_settings(context: typer.Context) -> None:
-    """Every setting with its value; secrets are masked."""
-    settings, _ = _common(context)
+    """Every setting with its value; secrets are masked.
+
+    Example: K2_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 k2 settings
+    """
+    settings = settings_of(context)
     typer.echo(settings.model_dump_json(indent=2))
 
 
@@ -258,33 +227,6 @@ def _usage_problem(error: typer.TyperException) -> str:
     # A group without a command answers with its whole help.
     problem = "a command is missing" if message.startswith("Usage:") else message
     return f"{problem} (see `{command} --help`)"
-
-
-def _common(context: typer.Context) -> tuple[Settings, Path]:
-    settings, data_directory = context.obj
-    return settings, data_directory
-
-
-@contextmanager
-def _engine(context: typer.Context) -> Iterator["QueryEngine"]:
-    from k2.assembly.serving import query_engine
-
-    settings, _ = _common(context)
-    with query_engine(settings, Metrics()) as engine:
-        yield engine
-
-
-def _known_data_type(data_type: str) -> str:
-    if data_type not in ("trades", "quotes"):
-        raise UsageError(f"--data-type is trades or quotes, not {data_type!r}")
-    return data_type
-
-
-def _stop_on_signals() -> Callable[[], bool]:
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stopped.append(received))
-    return lambda: bool(stopped)
 
 
 def _synthetic(seed: int, records: int | None) -> Iterable["FeedRecord"]:

@@ -19,7 +19,9 @@ _COLUMN_GAP = "  "
 _SHORT_HEADS = {"sequence_event": "sequence"}
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, as_json: bool = False) -> None:
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, as_json: bool = False, noun: str = "row"
+) -> None:
     """Print rows: with all their fields as JSON lines, or these columns (none: all) for a person.
 
     Nothing is shortened, whatever the terminal's width: a price that is cut off is a wrong price.
@@ -29,7 +31,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
             typer.echo(json.dumps(row, default=str))
         return
     if not rows:
-        typer.echo("no rows")
+        typer.echo(f"no {noun}s")
         return
     shown = columns or tuple(rows[0])
     heads = [_SHORT_HEADS.get(name, name) for name in shown]
@@ -42,7 +44,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
             for text, width, right in zip(line, widths, is_number, strict=True)
         )
         typer.echo(_COLUMN_GAP.join(padded).rstrip())
-    typer.echo("1 row" if len(rows) == 1 else f"{len(rows)} rows")
+    typer.echo(f"1 {noun}" if len(rows) == 1 else f"{len(rows)} {noun}s")
 
 
 def print_feed_result(result: "FeedResult", bad_lines: "Sequence[BadLine]", as_json: bool) -> None:

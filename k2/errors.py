@@ -18,6 +18,7 @@
     |  |- TopicRecreatedError
     |  |- StateLostError                       a state checkpoint is gone or was altered
     |- StaleWriterError              exit 77   another writer committed this range first; nothing was written
+    |- RefusedError                  exit 78   a dependency answers and refuses: credentials, rights, configuration
 
 Exit codes follow sysexits.h where it has one. A third party's exception is wrapped at the one package that talks to
 that third party and never travels further.
@@ -112,3 +113,9 @@ class StaleWriterError(K2Error):
     """Another writer committed this range first; this writer's batch was discarded."""
 
     exit_code = 77
+
+
+class RefusedError(K2Error):
+    """A dependency answers and refuses, until a person changes something: credentials, rights, configuration."""
+
+    exit_code = 78

@@ -15,6 +15,7 @@ from k2.errors import UsageError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 PACKAGED_REGISTRY = "packaged"
 SETTINGS_FILE = "settings.json"
 _OTHER_VARIABLES = {"K2_DATA_DIR", "K2_CAPTURES", "K2_ENGINE"}
@@ -55,6 +56,9 @@ class SequenceSettings(_Section):
     duplicate_window: PositiveInt = 128
     max_open_ranges: PositiveInt = 1_024
     """Open gaps kept for one key; the oldest is evicted and counted as lost."""
+    max_keys: PositiveInt = 10_000
+    """Keys kept by each of a partition's two trackers; beyond it the one whose last record lies furthest back is
+    forgotten."""
 
 
 class ConsumerSettings(_Section):
@@ -66,7 +70,19 @@ class ConsumerSettings(_Section):
     batch_seconds: PositiveFloat = 1.0
     accept_new_cluster: bool = False
     """Start at the beginning of a cluster the table has never seen, instead of stopping."""
-    metrics_port: int | None = None
+    metrics_port: Port | None = None
+    """Port of 127.0.0.1 on which the consumer's metrics are served; 0 picks a free one, none serves nothing."""
+
+
+class DeadLetterSettings(_Section):
+    """Messages that could not become rows, see k2.ingestion.dead_letters."""
+
+    directory: Path = Path("k2-data/dead-letters")
+    """Where files keep what the dead letter topic does not take."""
+    max_size_mb: PositiveFloat = 100.0
+    """Size of a file, in units of 1,048,576 bytes, that no further line may pass."""
+    delivery_timeout_ms: PositiveInt = 10_000
+    """How long the broker is waited for before a file takes over; never longer than kafka.delivery_timeout_ms."""
 
 
 class RetrySettings(_Section):
@@ -91,11 +107,13 @@ class ApiSettings(_Section):
     """The HTTP API."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Port = 8000
     time_limit_seconds: PositiveFloat = 30.0
     pool_wait_seconds: PositiveFloat = 5.0
     body_limit_bytes: PositiveInt = 10 * 1024 * 1024
     header_read_timeout_seconds: PositiveInt = 5
+    freshness_limit_seconds: PositiveFloat = 300.0
+    """An exchange whose rows stop coming for longer is reported as stale, see docs/freshness.md."""
 
 
 class Settings(BaseSettings):
@@ -107,6 +125,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     sequence: SequenceSettings = SequenceSettings()
     consumer: ConsumerSettings = ConsumerSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     retry: RetrySettings = RetrySettings()
     query: QuerySettings = QuerySettings()
     api: ApiSettings = ApiSettings()
@@ -135,7 +154,8 @@ def _data_directory_values(directory: Path) -> dict[str, Any]:
             "catalog_uri": f"sqlite:///{directory.absolute()}/catalog.db",
             "warehouse": str(directory.absolute() / "warehouse"),
             "audit_log": str(directory.absolute() / "audit.jsonl"),
-        }
+        },
+        "dead_letters": {"directory": str(directory.absolute() / "dead-letters")},
     }
 
 

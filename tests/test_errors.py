@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from k2 import errors
-from k2.cli import INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE
+from k2.cli import USAGE_EXIT_CODE
+from k2.commands.context import INTERRUPTED_EXIT_CODE
 from k2.errors import K2Error
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "exit-codes.md"

@@ -5,6 +5,7 @@ Verified:
   coordinates (an entry may be there more than once).
 - altered_bytes: every entry holds the bytes that were sent.
 - missing_header: every entry has each required header, and none is empty.
+- lost_header: every entry has each header its message was sent with, unaltered.
 - wrong_header: the headers that repeat the source coordinates agree with them.
 - poison_stored: no row of the table has the coordinates of a poison message.
 - neighbour_lost: every acknowledged good record is in the table.
@@ -15,7 +16,8 @@ Not verified:
 - the order of the entries, and that the dead letter was acknowledged before the source offset (see `delivery`).
 
 Reads the stages
-    poison        topic, kafka_partition, kafka_offset, sha256 (of the bytes), kind
+    poison        topic, kafka_partition, kafka_offset, sha256 (of the bytes), kind, headers (as sent, map of text to
+                  text; not compared where there is no such column)
     dead_letters  topic, kafka_partition, kafka_offset (of the source), sha256, headers (map of text to text)
     fed, stored   the good neighbours and the table
 the operation drain, and the parameters required_headers (default: K2's), coordinate_headers (the three of them that
@@ -24,6 +26,9 @@ repeat topic, partition and offset) and required_kinds (kinds of poison that mus
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from conformance.checkers.accounting import find_lost, settle
 from conformance.checkers.journey import DEAD_LETTERS, load_journey
@@ -44,13 +49,14 @@ def check(history: History) -> Verdict:
     poison = {_place(row): row for row in history.rows("poison")}
     letters = history.rows(DEAD_LETTERS)
     found = {_place(letter) for letter in letters}
-    stored = _stored_places(history)
+    stored = _stored_places(history, {place[2] for place in poison})
     findings = [
         *_places("missing_dead_letter", "poison that was not dead-lettered", set(poison) - found),
         *_places("unexpected_dead_letter", "a dead letter of a message that is not poison", found - set(poison)),
         *_places("poison_stored", "a row of the table comes from a poison message", stored & set(poison)),
         *_altered(poison, letters),
         *_headers(history, letters),
+        *_lost_headers(poison, letters),
         *_neighbours(history),
         *_coverage(history, poison),
     ]
@@ -66,10 +72,14 @@ def _words(place: Place) -> str:
     return f"{place[0]}/{place[1]}@{place[2]}"
 
 
-def _stored_places(history: History) -> set[Place]:
+def _stored_places(history: History, offsets: set[int]) -> set[Place]:
+    """Coordinates of the rows at these offsets."""
     places: set[Place] = set()
+    looked_for = pa.array(sorted(offsets), pa.int64())
     for observation in history.of_stage("stored"):
-        columns = (observation.table[name].to_pylist() for name in ("topic", "kafka_partition", "kafka_offset"))
+        chosen = pc.is_in(observation.table["kafka_offset"].cast(pa.int64()), value_set=looked_for)
+        table = observation.table.select(["topic", "kafka_partition", "kafka_offset"]).filter(chosen)
+        columns = (column.to_pylist() for column in table.columns)
         places.update(zip(*columns, strict=True))
     return places
 
@@ -108,6 +118,17 @@ def _headers(history: History, letters: list[dict[str, Any]]) -> Iterator[Findin
     if wrong:
         detail = "a header does not repeat the source coordinates"
         yield Finding("wrong_header", detail, len(wrong), tuple(wrong))
+
+
+def _lost_headers(poison: Mapping[Place, Mapping[str, Any]], letters: list[dict[str, Any]]) -> Iterator[Finding]:
+    lost: list[str] = []
+    for letter in letters:
+        sent = poison.get(_place(letter), {}).get("headers") or ()
+        kept = set(letter["headers"] or ())
+        lost.extend(f"{_words(_place(letter))}: {name}" for name, value in sent if (name, value) not in kept)
+    if lost:
+        detail = "a header the message was sent with is not in its dead letter as it was"
+        yield Finding("lost_header", detail, len(lost), tuple(lost))
 
 
 def _neighbours(history: History) -> Iterator[Finding]:

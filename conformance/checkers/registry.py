@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from conformance.checkers import (
     audit,
+    checkpoint,
     dead_letters,
     delivery,
     facts,
+    freshness,
     provenance,
     request_limits,
     sequence,
@@ -23,4 +25,6 @@ CHECKERS: Mapping[str, Checker] = {
     "dead_letters": dead_letters.check,
     "audit": audit.check,
     "facts": facts.check,
+    "checkpoint": checkpoint.check,
+    "freshness": freshness.check,
 }

@@ -94,12 +94,17 @@ def raw_request(url: str, head: Sequence[str], chunks: Sequence[bytes], timeout_
 
 def metric(exposition: str, name: str, labels: Mapping[str, str]) -> float:
     """Sum of the samples of a metric that carry these labels."""
-    total = 0.0
-    for line in exposition.splitlines():
-        is_sample = line.startswith((f"{name}{{", f"{name} "))
-        if is_sample and all(f'{key}="{value}"' in line for key, value in labels.items()):
-            total += float(line.rsplit(" ", 1)[1])
-    return total
+    return sum(samples(exposition, name, labels))
+
+
+def samples(exposition: str, name: str, labels: Mapping[str, str]) -> list[float]:
+    """The samples of a metric that carry these labels."""
+    return [
+        float(line.rsplit(" ", 1)[1])
+        for line in exposition.splitlines()
+        if line.startswith((f"{name}{{", f"{name} "))
+        and all(f'{key}="{value}"' in line for key, value in labels.items())
+    ]
 
 
 def _ask(request: urllib.request.Request) -> Answer:

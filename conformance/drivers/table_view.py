@@ -12,7 +12,7 @@ from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-_PROGRESS_PROPERTY = "k2.progress"
+PROGRESS_PROPERTY = "k2.progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,21 @@ class TableView:
 
 def view_table(catalog_uri: str, warehouse: str, name: str) -> TableView:
     """Read all of a table."""
-    table = _open(catalog_uri, warehouse, name)
+    table = open_table(catalog_uri, warehouse, name)
     return TableView(_rows(table), _snapshots(table))
 
 
 def next_offsets(catalog_uri: str, warehouse: str, name: str) -> dict[tuple[str, int], int]:
     """How far the table says each (topic, partition) was taken in."""
-    snapshot = _open(catalog_uri, warehouse, name).metadata.current_snapshot()
+    snapshot = open_table(catalog_uri, warehouse, name).metadata.current_snapshot()
     if snapshot is None or snapshot.summary is None:
         return {}
     entries = _progress(snapshot.summary.additional_properties)
     return {(entry["topic"], entry["partition"]): entry["next_offset"] for entry in entries}
 
 
-def _open(catalog_uri: str, warehouse: str, name: str) -> Table:
+def open_table(catalog_uri: str, warehouse: str, name: str) -> Table:
+    """The table as of now, through a catalog client of the harness's own."""
     catalog = SqlCatalog("k2", uri=f"{catalog_uri}?timeout=30", warehouse=warehouse)
     try:
         return catalog.load_table(name)
@@ -114,7 +115,7 @@ def _added_records(snapshot: Snapshot) -> int:
 
 
 def _progress(properties: dict[str, Any]) -> list[dict[str, Any]]:
-    text = properties.get(_PROGRESS_PROPERTY)
+    text = properties.get(PROGRESS_PROPERTY)
     if text is None:
         return []
     return [

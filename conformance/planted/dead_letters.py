@@ -45,8 +45,13 @@ def clean_dead_letters(seed: int) -> History:
         sums = [hashlib.sha256(random.bytes(40)).hexdigest() for _ in range(places.num_rows)]
         poison = places.append_column("sha256", pa.array(sums))
         kinds = [_KINDS[row % len(_KINDS)] for row in range(places.num_rows)]
-        observations.append(Observation("poison", poison.append_column("kind", pa.array(kinds))))
-        headers = [_headers(row["topic"], row["kafka_partition"], row["kafka_offset"]) for row in places.to_pylist()]
+        sent = [[("origin", kind), ("trace", f"message {row}")] for row, kind in enumerate(kinds)]
+        poison_rows = poison.append_column("kind", pa.array(kinds)).append_column("headers", pa.array(sent, MAP))
+        observations.append(Observation("poison", poison_rows))
+        headers = [
+            [*original, *_headers(row["topic"], row["kafka_partition"], row["kafka_offset"])]
+            for original, row in zip(sent, places.to_pylist(), strict=True)
+        ]
         letters = poison.append_column("headers", pa.array(headers, MAP))
         observations.append(Observation("dead_letters", add_row(letters, 0)))
     return replace(history, observations=tuple(observations))
@@ -108,6 +113,8 @@ SUITE = Suite(
         _in("dead_letters", "second_copy_altered", "altered_bytes", _second_copy_altered),
         _in("dead_letters", "header_left_out", "missing_header", lambda table: _with_header(table, "k2.stage", None)),
         _in("dead_letters", "header_empty", "missing_header", lambda table: _with_header(table, "k2.error.class", "")),
+        _in("dead_letters", "original_left_out", "lost_header", lambda table: _with_header(table, "origin", None)),
+        _in("dead_letters", "original_altered", "lost_header", lambda table: _with_header(table, "trace", "message 0")),
         _in(
             "dead_letters",
             "header_of_another_offset",

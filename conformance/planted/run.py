@@ -11,6 +11,7 @@ from conformance.checkers.registry import CHECKERS
 from conformance.checkers.verdict import Checker, Outcome, Verdict, run_checker
 from conformance.planted import (
     audit,
+    checkpoint,
     dead_letters,
     delivery,
     facts,
@@ -30,6 +31,7 @@ SUITES: tuple[Suite, ...] = (
     dead_letters.SUITE,
     audit.SUITE,
     facts.SUITE,
+    checkpoint.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)
 

@@ -1,4 +1,4 @@
-"""Runs K2's own consumer with an observer that signals its process after a chosen step.
+"""Runs K2's own consumer with an observer that signals its process after a chosen step, or with answers cut off.
 
 So the product has no test switch. Every step from then on leaves a line of evidence, so that what a signal did, and
 what it did not, can be seen afterwards.
@@ -11,8 +11,9 @@ import signal
 import time
 from pathlib import Path
 
+from conformance.stacks.cut_answers import cut_answers
 from k2.assembly.consuming import build_consumer
-from k2.ingestion.consumer import OnStep, Step
+from k2.ingestion.consumer import OnStep, Step, ignore_step
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
 from k2.settings import load_settings
@@ -43,19 +44,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance.stacks.consumer_launcher")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--data-type", required=True)
-    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM", "SIGINT"], required=True)
-    parser.add_argument("--after-step", choices=[step.name for step in Step], required=True)
-    parser.add_argument("--at-batch", type=int, required=True)
+    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM", "SIGINT", "SIGSTOP"])
+    parser.add_argument("--after-step", choices=[step.name for step in Step])
+    parser.add_argument("--at-batch", type=int, default=1)
+    parser.add_argument("--cut-answers", type=int, default=0)
     parser.add_argument("--evidence", type=Path, required=True)
     arguments = parser.parse_args()
     settings = load_settings(arguments.data_dir)
     configure_logs(settings.log_level)
     chosen = settings.consumer.model_copy(update={"data_type": arguments.data_type})
-    number = signal.Signals[arguments.signal]
-    observer = signaller(number, Step[arguments.after_step], arguments.at_batch, arguments.evidence)
+    observer: OnStep = ignore_step
+    if arguments.signal is not None:
+        number = signal.Signals[arguments.signal]
+        observer = signaller(number, Step[arguments.after_step], arguments.at_batch, arguments.evidence)
     consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics(), observer)
     for stopping in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stopping, lambda *_: consumer.stop())
+    if arguments.cut_answers:
+        cut_answers(arguments.evidence, arguments.cut_answers)
     consumer.run()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from conformance.stacks.base import SignalPlan
+from conformance.stacks.base import CutPlan, SignalPlan
 from k2.assembly.tables import create_tables
 from k2.embedded.platform import all_topics, claim_directory, write_settings
 from k2.embedded.processes import ChildProcess
@@ -19,7 +19,7 @@ class EmbeddedStack:
     name = "embedded"
 
     def __init__(self, directory: Path, *, partitions: int = 4, batch_rows: int = 100_000) -> None:
-        self._directory = directory / "data"
+        self.directory = directory / "data"
         self._log_directory = directory / "logs"
         self._partitions = partitions
         self._environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
@@ -27,33 +27,40 @@ class EmbeddedStack:
 
     def start(self) -> None:
         """Start the broker and create the tables."""
-        claim_directory(self._directory, keep=False).close()
+        claim_directory(self.directory, keep=False).close()
         topics = [part for name in all_topics() for part in ("--topic", name)]
         broker = self._spawn("broker", ["k2.embedded.broker", "--partitions", str(self._partitions), *topics])
         bootstrap_servers = json.loads(broker.next_line())["bootstrap_servers"]
-        write_settings(self._directory, bootstrap_servers, api_port=0)
-        self.settings = load_settings(self._directory)
+        write_settings(self.directory, bootstrap_servers, api_port=0)
+        self.settings = load_settings(self.directory)
         create_tables(self.settings)
 
-    def start_consumer(self, data_type: str, plan: SignalPlan | None = None) -> ChildProcess:
-        """Start a consumer process; with a plan it signals itself."""
-        role = f"consumer-{data_type}"
+    def start_consumer(
+        self,
+        data_type: str,
+        plan: SignalPlan | CutPlan | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> ChildProcess:
+        """Start a consumer process; with a plan it signals itself, or misses answers."""
+        role, place = f"consumer-{data_type}", ("--data-dir", str(self.directory))
         if plan is None:
-            return self._spawn(
-                role, ["k2.cli", "--data-dir", str(self._directory), "consume", "--data-type", data_type]
-            )
-        return self._spawn(
-            role,
-            [
-                "conformance.stacks.consumer_launcher",
-                *("--data-dir", str(self._directory), "--data-type", data_type, "--signal", plan.signal),
-                *("--after-step", plan.after_step, "--at-batch", str(plan.at_batch), "--evidence", str(plan.evidence)),
-            ],
+            return self._spawn(role, ["k2.cli", *place, "consume", "--data-type", data_type], environment)
+        planned = (
+            [*("--signal", plan.signal, "--after-step", plan.after_step, "--at-batch", str(plan.at_batch))]
+            if isinstance(plan, SignalPlan)
+            else ["--cut-answers", str(plan.count)]
         )
+        launcher = ["conformance.stacks.consumer_launcher", *place, "--data-type", data_type]
+        return self._spawn(role, [*launcher, "--evidence", str(plan.evidence), *planned], environment)
+
+    def start_feed(self, rate_per_second: float, seed: int) -> ChildProcess:
+        """Start a process that sends records of the synthetic exchange without end."""
+        source = ["--synthetic", "--seed", str(seed), "--rate", str(rate_per_second)]
+        return self._spawn("feed", ["k2.cli", "--data-dir", str(self.directory), "feed", *source])
 
     def start_api(self, environment: Mapping[str, str] | None = None) -> str:
         """Start an API process on a free port and return its address."""
-        child = self._spawn("api", ["k2.cli", "--data-dir", str(self._directory), "api"], environment or {})
+        child = self._spawn("api", ["k2.cli", "--data-dir", str(self.directory), "api"], environment or {})
         return str(json.loads(child.next_line())["url"])
 
     def command_broker(self, do: str, **arguments: object) -> None:

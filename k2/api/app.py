@@ -12,6 +12,7 @@ from k2 import __version__
 from k2.api.body_limit import BodyLimit
 from k2.api.context import ApiContext
 from k2.api.envelope import InvalidParameterError, exception_handlers
+from k2.api.freshness import TableFreshness
 from k2.api.instruments import create_instruments_router
 from k2.api.observed import ObservedRequests
 from k2.api.request_info import EndpointNames
@@ -43,11 +44,12 @@ def create_app(
         engine: answers the queries; closed by whoever made it.
         settings: limits of a request.
         metrics: counts requests, and is what /metrics shows.
-        clock: measures durations.
+        clock: measures durations, and how long the tables have been silent.
         degradation_level: the platform's level, shown by /health.
         new_request_id: makes the id of a request that brought none.
     """
-    context = ApiContext(engine, settings, metrics, degradation_level)
+    freshness = TableFreshness(engine, clock, settings.freshness_limit_seconds, metrics)
+    context = ApiContext(engine, settings, metrics, freshness, degradation_level)
     routers = (create_rows_router(context), create_instruments_router(context), create_status_router(context))
     app = FastAPI(
         title="K2",

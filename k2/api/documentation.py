@@ -157,11 +157,34 @@ GAP_RESPONSES: Responses = {
     503: _UNAVAILABLE,
 }
 _HEALTH = {"live": True, "degradation_level": "NOMINAL"}
+_FRESHNESS = {
+    "limit_seconds": 300.0,
+    "tables": {
+        "trades": {
+            "BINANCE": {
+                "status": "stale",
+                "silence_seconds": 412.0,
+                "age_seconds": 412.2,
+                "newest_event_time_ns": _CORE["event_time_ns"],
+                "newest_receive_time_ns": _CORE["receive_time_ns"],
+            }
+        },
+        "quotes": {"BINANCE": {"status": "never"}},
+    },
+}
 HEALTH_RESPONSES: Responses = {
     200: {
-        "description": "Ready.",
+        "description": "Ready. Stale: an exchange's rows have stopped coming; what is answered is right, but not new.",
         "content": {
-            "application/json": {"example": {"status": "ok", **_HEALTH, "ready": True, "checks": {"catalog": "ok"}}}
+            "application/json": {
+                "example": {
+                    "status": "stale",
+                    **_HEALTH,
+                    "ready": True,
+                    "checks": {"catalog": "ok", "freshness": "trades of BINANCE: no row for 412 s"},
+                    "freshness": _FRESHNESS,
+                }
+            }
         },
     },
     503: {

@@ -1,6 +1,7 @@
 """Whether the service lives and can answer, and its metrics: /health and /metrics."""
 
 import asyncio
+from collections.abc import Callable
 
 import anyio
 import orjson
@@ -26,31 +27,36 @@ def create_status_router(context: ApiContext) -> APIRouter:
     router = APIRouter(tags=["status"])
     threads = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
 
-    async def catalog_problem() -> str | None:
+    async def problem_of(look: Callable[[], None], what: str) -> str | None:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
-                await anyio.to_thread.run_sync(context.engine.check_source, abandon_on_cancel=True, limiter=threads)
+                await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=threads)
         except TimeoutError:
             return f"no answer within {_CHECK_TIMEOUT_SECONDS:g} s"
-        except Exception as error:  # noqa: BLE001 - whatever stops the catalog from answering makes it not ready
-            _log.warning("catalog check failed", error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever stops the tables from being looked at is an answer here
+            _log.warning(f"{what} check failed", error=str(error))
             return "it cannot be read"
         return None
 
-    @router.get("/health", summary="Whether the service is ready", responses=HEALTH_RESPONSES)
+    @router.get("/health", summary="Whether the service is ready, and its tables fresh", responses=HEALTH_RESPONSES)
     async def get_health(request: Request) -> Response:
-        problem = await catalog_problem()
-        health = {
-            "status": "ok" if problem is None else "unavailable",
-            "live": True,
-            "ready": problem is None,
-            "degradation_level": context.degradation_level(),
-            "checks": {"catalog": "ok" if problem is None else problem},
+        health = {"live": True, "degradation_level": context.degradation_level()}
+        problem = await problem_of(context.engine.check_source, "catalog")
+        if problem is not None:
+            health |= {"status": "unavailable", "ready": False, "checks": {"catalog": problem}}
+            request_id = request_info(request.scope).request_id
+            return error_response(503, "NOT_READY", f"the catalog: {problem}", request_id, beside=health)
+        unread = await problem_of(context.freshness.look, "freshness")
+        report = context.freshness.report()
+        stale = [unread] if unread is not None else list(report.stale)
+        health |= {
+            # Stale is no reason to take the service away: what it answers is right, and others have nothing newer.
+            "status": "stale" if stale else "ok",
+            "ready": True,
+            "checks": {"catalog": "ok", "freshness": "; ".join(stale) or "ok"},
+            "freshness": {"limit_seconds": context.settings.freshness_limit_seconds, "tables": report.tables},
         }
-        if problem is None:
-            return Response(orjson.dumps(health), media_type="application/json")
-        request_id = request_info(request.scope).request_id
-        return error_response(503, "NOT_READY", f"the catalog: {problem}", request_id, beside=health)
+        return Response(orjson.dumps(health), media_type="application/json")
 
     @router.get(
         "/metrics",
@@ -59,6 +65,8 @@ def create_status_router(context: ApiContext) -> APIRouter:
         responses=METRICS_RESPONSES,
     )
     async def get_metrics() -> Response:
+        # Where it fails, what is known goes on growing old.
+        await problem_of(context.freshness.look, "freshness")
         return Response(context.metrics.exposition(), media_type=_EXPOSITION_MEDIA_TYPE)
 
     return router

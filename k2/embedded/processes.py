@@ -62,11 +62,15 @@ class ChildProcess:
 
     def request(self, command: Mapping[str, object]) -> Mapping[str, object]:
         """Send one line of JSON to its standard input and return the line it answers."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._process.stdin.flush()
+        self.send_line(json.dumps(command))
         answer: Mapping[str, object] = json.loads(self.next_line())
         return answer
+
+    def send_line(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""

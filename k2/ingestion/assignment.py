@@ -21,7 +21,7 @@ from k2.storage.writer import TableWriter
 
 
 class AssignedPartitions:
-    """What one consumer holds of its topics. It belongs to the consumer's thread.
+    """What one consumer holds of its topics. It belongs to the consumer's thread, save where a method says otherwise.
 
     Attributes:
         states: sequence state of each partition; ahead of the table while a batch is under way.
@@ -35,6 +35,7 @@ class AssignedPartitions:
         self._cluster_id = ""
         # What the table held when each partition was taken over, or after its last commit; None: not known to it.
         self._table_offsets: dict[Place, int | None] = {}
+        self._starts: dict[Place, int] = {}
         self.states: dict[Place, PartitionState] = {}
         self.topics: dict[str, TopicIdentity] = {}
 
@@ -53,7 +54,8 @@ class AssignedPartitions:
             now = log.topic_identity(topic)
             _check_topic(topic, progress.topics.get(name, now), now)
             self.topics[name] = now
-        return {place: self._start(place, progress, log) for place in places}
+        ranges = log.offset_ranges(places)
+        return {place: self._start(place, progress, ranges[place]) for place in places}
 
     def take_over_again(self, log: LogReader) -> dict[Place, int]:
         """The same for all partitions held, after a batch that was not committed."""
@@ -64,6 +66,7 @@ class AssignedPartitions:
         for place in places:
             self.states.pop(place, None)
             self._table_offsets.pop(place, None)
+            self._starts.pop(place, None)
 
     def check_topics(self, places: Sequence[Place], log: LogReader) -> None:
         """Make sure that messages polled before this call came from the topics that were taken over.
@@ -85,13 +88,18 @@ class AssignedPartitions:
         """What the table held when last asked; None where it did not know the partition."""
         return self._table_offsets[place]
 
+    def positions(self) -> dict[Place, int]:
+        """The first offset of each partition that is not in the table; may be called from any thread."""
+        # Copies, because partitions come and go in the consumer's thread.
+        return {**self._starts, **{place: at for place, at in dict(self._table_offsets).items() if at is not None}}
+
     def key(self, place: Place) -> PartitionKey:
         """The partition's name in the table's progress."""
         return PartitionKey(self._cluster_id, *place)
 
-    def _start(self, place: Place, progress: Progress, log: LogReader) -> int:
+    def _start(self, place: Place, progress: Progress, log_range: tuple[int, int]) -> int:
         entry = progress.partitions.get(self.key(place))
-        first, end = log.offset_range(place)
+        first, end = log_range
         start = entry.next_offset if entry is not None else first
         if not first <= start <= end:
             raise OffsetOutsideLogError(
@@ -99,6 +107,7 @@ class AssignedPartitions:
                 "gone or the topic was made anew; restore the topic or roll the table back"
             )
         self.states[place] = self._load_state(entry)
+        self._starts[place] = start
         self._table_offsets[place] = entry.next_offset if entry is not None else None
         return start
 

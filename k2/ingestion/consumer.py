@@ -27,11 +27,10 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import cast
 
-import stamina
 import structlog
 
 from k2.clock import Clock
-from k2.errors import DeliveryError, RetriesExhaustedError, StaleWriterError, UnavailableError
+from k2.errors import K2Error, RetriesExhaustedError, StaleWriterError
 from k2.ingestion.assignment import AssignedPartitions
 from k2.ingestion.dead_letters import DeadLetter, DeadLetterQueue, Headers
 from k2.ingestion.judging import BatchJudge, JudgedBatch
@@ -40,6 +39,8 @@ from k2.ingestion.registry import SchemaRegistry
 from k2.observability.metrics import Metrics
 from k2.records.decode import BatchDecoder, DecodedBatch, Reject
 from k2.records.definition import RECORD_TYPES, topic
+from k2.resilience.failures import is_transient
+from k2.resilience.retries import Retries, Retry
 from k2.settings import Settings
 from k2.storage.progress import PartitionKey
 from k2.storage.writer import Advance, TableWriter
@@ -79,6 +80,8 @@ class MarketDataConsumer:
     Raises (from `run`):
         ProgressError: log and table disagree; a person must decide.
         RetriesExhaustedError: a dependency failed for longer than every retry; nothing was committed.
+        StaleWriterError: another writer was first, every time.
+        RefusedError: a dependency answers and refuses; that is not retried.
     """
 
     def __init__(
@@ -108,6 +111,9 @@ class MarketDataConsumer:
         # One group a data type, so that consumers of different tables do not rebalance one another.
         kafka = settings.kafka.model_copy(update={"group_id": consumer_group(settings)})
         self._log_reader = LogReader(kafka, settings.consumer, topics, self._assign, self._lost)
+        # Computed when asked for: what a batch sets stands still when no batch comes, which is when it is needed.
+        metrics.compute("k2_consumer_lag_messages", self._lag_messages)
+        metrics.compute("k2_consumer_lag_seconds", self._lag_seconds)
 
     def stop(self) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -115,27 +121,34 @@ class MarketDataConsumer:
 
     def run(self) -> None:
         """Consume until stopped."""
-        retry = self._settings.retry
+        retries = Retries(self._settings.retry, self._retrying)
         self._writer.recover_audit()
         try:
             while not self._stopping:
-                try:
-                    for attempt in stamina.retry_context(
-                        on=(UnavailableError, DeliveryError, StaleWriterError),
-                        attempts=retry.attempts,
-                        timeout=None,
-                        wait_initial=retry.first_wait_seconds,
-                        wait_max=retry.longest_wait_seconds,
-                    ):
-                        with attempt:
-                            self._next_batch()
-                except (UnavailableError, DeliveryError) as error:
-                    raise RetriesExhaustedError(
-                        f"gave up after {retry.attempts} attempts, nothing was committed: {error}"
-                    ) from error
+                for attempt in retries:
+                    with attempt:
+                        self._next_batch()
+        except K2Error as error:
+            if isinstance(error, StaleWriterError) or not is_transient(error):
+                raise
+            raise RetriesExhaustedError(
+                f"gave up after {self._settings.retry.attempts} attempts, nothing was committed: {error}"
+            ) from error
         finally:
             self._log_reader.close()
             self._dead_letters.close()
+
+    def _retrying(self, retry: Retry) -> None:
+        labels = {"data_type": self._record_type.data_type, "reason": retry.reason}
+        self._metrics.increment("k2_retries_total", labels)
+        _log.warning(
+            "retrying",
+            attempt=retry.attempt,
+            attempts=retry.attempts,
+            wait_seconds=round(retry.wait_seconds, 3),
+            reason=retry.reason,
+            error=str(retry.error),
+        )
 
     def _next_batch(self) -> None:
         rewound = self._must_rewind
@@ -227,14 +240,19 @@ class MarketDataConsumer:
             count("k2_sequence_gaps_total", {**kind, "exchange": exchange}, number)
         for reject in rejects:
             count("k2_messages_rejected_total", {**kind, "stage": reject.stage, "reason": reject.reason})
-        for (name, partition), offset in polled.next_offsets.items():
-            end = self._log_reader.end_offset((name, partition))
+
+    def _lag_messages(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        for place, offset in self._partitions.positions().items():
+            end = self._log_reader.end_offset(place)
             if end is not None:
-                labels = {**kind, "partition": f"{name}/{partition}"}
-                self._metrics.set("k2_consumer_lag_messages", max(0, end - offset), labels)
-        if decoded.columns.num_rows:
-            newest_ns = decoded.columns.column("receive_time_ns").to_numpy().max()
-            self._metrics.set("k2_consumer_lag_seconds", max(0.0, (self._clock.wall_ns() - newest_ns) / 1e9), kind)
+                labels = {"data_type": self._record_type.data_type, "partition": f"{place[0]}/{place[1]}"}
+                yield labels, max(0, end - offset)
+
+    def _lag_seconds(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        now_ns = self._clock.wall_ns()
+        ages = [entry.age_seconds(now_ns) for entry in self._writer.newest_rows()]
+        if ages:
+            yield {"data_type": self._record_type.data_type}, min(ages)
 
 
 def _dead_letter(polled: PolledBatch, reject: Reject) -> DeadLetter:

@@ -27,6 +27,7 @@ from k2.records.validation import Action, Mask, QualityFlag, Rule, rules_for
 from k2.settings import SequenceSettings
 
 SOURCE, SESSION = "source", "session"
+_KEY_PARTS = {SOURCE: 2, SESSION: 3}
 _NEVER_A_RESET = 2**62
 
 
@@ -44,21 +45,21 @@ class PartitionState:
 
     @classmethod
     def from_arrow(cls, table: pa.Table, settings: SequenceSettings) -> "PartitionState":
-        """Trackers that continue from a checkpoint.
+        """Trackers that continue from a checkpoint of this or an earlier format.
 
         Raises:
-            ProgressError: the checkpoint cannot be understood.
+            ProgressError: the checkpoint is of a format this code does not know, or no trackers can have written it.
         """
-        if "tracker" not in table.column_names:
-            raise ProgressError("the state checkpoint has no tracker column: it was not written by K2")
-        parts = {
-            name: table.filter(pc.equal(table.column("tracker"), name)).drop_columns(["tracker"])
-            for name in (SOURCE, SESSION)
-        }
+        parts = _tracker_parts(table)
         return cls(
-            SequenceBatchTracker.from_arrow(parts[SOURCE], settings),
-            SequenceBatchTracker.from_arrow(parts[SESSION], _session_settings(settings)),
+            SequenceBatchTracker.from_arrow(parts[SOURCE], settings, _KEY_PARTS[SOURCE]),
+            SequenceBatchTracker.from_arrow(parts[SESSION], _session_settings(settings), _KEY_PARTS[SESSION]),
         )
+
+    @property
+    def keys_forgotten(self) -> int:
+        """How often a key of either tracker was forgotten, since the partition's first record."""
+        return self.source.keys_forgotten + self.session.keys_forgotten
 
     def to_arrow(self) -> pa.Table:
         """Both trackers' checkpoints as one table, told apart by the column `tracker`."""
@@ -79,6 +80,7 @@ class JudgedBatch:
         events: how often each sequence event was found.
         gaps_by_exchange: gaps opened, by exchange.
         duplicates: records recognised as already taken.
+        keys_forgotten: keys the bound on keys has pushed out of the states.
     """
 
     rows: pa.Table
@@ -86,6 +88,7 @@ class JudgedBatch:
     events: Mapping[SequenceEvent, int]
     gaps_by_exchange: Mapping[str, int]
     duplicates: int
+    keys_forgotten: int
 
 
 class BatchJudge:
@@ -102,6 +105,7 @@ class BatchJudge:
         results: list[SequenceBatchResult] = []
         gaps: dict[str, int] = {}
         duplicates = 0
+        forgotten_before = sum(state.keys_forgotten for state in states.values())
         for topic_index, partition in _places(polled, decoded):
             place = (polled.topic_names[topic_index], partition)
             here = np.flatnonzero(
@@ -117,7 +121,8 @@ class BatchJudge:
             kept.append(part.filter(pa.array(keep)) if not keep.all() else part)
         rows = pa.concat_tables(kept) if kept else self._schema.empty_table()
         events = {event: sum(result.counts[event] for result in results) for event in SequenceEvent}
-        return JudgedBatch(rows, rejects, events, gaps, duplicates)
+        keys_forgotten = sum(state.keys_forgotten for state in states.values()) - forgotten_before
+        return JudgedBatch(rows, rejects, events, gaps, duplicates, keys_forgotten)
 
     def _validate(self, decoded: DecodedBatch) -> tuple[Mask, npt.NDArray[np.int32], tuple[Reject, ...]]:
         count = decoded.columns.num_rows
@@ -168,6 +173,19 @@ class BatchJudge:
             arrays.append(array)
             fields.append(field.with_type(array.type))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _tracker_parts(table: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each tracker, without the column that tells them apart."""
+    if table.column_names.count("tracker") != 1:
+        raise ProgressError("the state checkpoint has no tracker column: it was not written by K2")
+    trackers = table.column("tracker").to_pylist()
+    if not set(trackers) <= set(_KEY_PARTS):
+        raise ProgressError("the state checkpoint has rows of no known tracker: it was altered, or not written by K2")
+    return {
+        name: table.filter(pa.array([tracker == name for tracker in trackers], pa.bool_())).drop_columns(["tracker"])
+        for name in _KEY_PARTS
+    }
 
 
 def _session_settings(settings: SequenceSettings) -> SequenceSettings:

@@ -1,15 +1,21 @@
 """Configuration of the Kafka clients: every property that is not the client's default, and why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from k2.errors import K2Error, UnavailableError
+from k2.errors import K2Error
+from k2.resilience.failures import translated
 from k2.settings import KafkaSettings
 
 ANSWER_TIMEOUT_SECONDS = 10.0
 _LOG_LEVEL_CRITICAL = 2
+_REMEDY = "Check that the broker runs and kafka.bootstrap_servers names it"
+
+
+_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 def producer_configuration(settings: KafkaSettings) -> dict[str, Any]:
@@ -48,35 +54,64 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def check_broker(settings: KafkaSettings) -> None:
+def check_broker(settings: KafkaSettings, answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> None:
     """Ask for the cluster once, so that a wrong address is one clear error at the start, not a silent wait.
 
     Raises:
-        UnavailableError: no broker answers within ten seconds.
+        UnavailableError: no broker answers in time.
+        RefusedError: it refuses.
     """
     client = Producer(client_configuration(settings))
     asking_broker(
-        lambda: client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), f"no answer from {settings.bootstrap_servers}"
+        lambda: client.list_topics(timeout=answer_timeout_seconds), f"no answer from {settings.bootstrap_servers}"
     )
 
 
-def unavailable(error: KafkaException | KafkaError, doing: str) -> UnavailableError:
-    """Wrap a client error: what was being done, and what the broker said."""
-    kafka_error = error.args[0] if isinstance(error, KafkaException) else error
-    text = kafka_error.str() if isinstance(kafka_error, KafkaError) else str(kafka_error)
-    return UnavailableError(f"{doing}: {text}; check that the broker runs and kafka.bootstrap_servers names it")
+def administrative_client(settings: KafkaSettings) -> AdminClient:
+    """A client that asks about topics and reads none."""
+    return AdminClient(client_configuration(settings))
+
+
+def log_ranges(admin: AdminClient, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+    """For each (topic, partition) the first offset in the log and the one after the last.
+
+    Asked by a client of its own: behind a consumer's fetch the question would wait until that is answered.
+
+    Raises:
+        UnavailableError: the broker does not answer.
+        RefusedError: it refuses.
+    """
+    first, end = (_offsets(admin, places, spec) for spec in (_EARLIEST, _LATEST))
+    return {place: (first[place], end[place]) for place in places}
+
+
+def _offsets(admin: AdminClient, places: Sequence[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    asked = admin.list_offsets(
+        {TopicPartition(*place): spec for place in places}, request_timeout=ANSWER_TIMEOUT_SECONDS
+    )
+    return {
+        (place.topic, place.partition): int(
+            asking_broker(answer.result, f"asking for the offsets of {place.topic}/{place.partition}").offset
+        )
+        for place, answer in asked.items()
+    }
+
+
+def unavailable(error: KafkaException | KafkaError, doing: str) -> K2Error:
+    """Our error for the client's: UnavailableError, RecordError or RefusedError, by the failure's class."""
+    exception = error if isinstance(error, KafkaException) else KafkaException(error)
+    return translated(exception, doing, _REMEDY)
 
 
 def asking_broker(ask: Callable[[], Any], doing: str) -> Any:
     """Run a client call, wrapping its errors.
 
     Raises:
-        UnavailableError: the broker does not answer or refuses.
+        UnavailableError: the broker does not answer.
+        RefusedError: it refuses.
     """
     try:
         return ask()
-    except K2Error:
-        raise
     except KafkaException as error:
         raise unavailable(error, doing) from error
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import cast
 
 import numpy as np
@@ -17,14 +18,14 @@ from confluent_kafka import (
     TopicPartition,
     Uuid,
 )
-from confluent_kafka.admin import AdminClient
 
-from k2.errors import K2Error, OffsetOutsideLogError
+from k2.errors import K2Error, OffsetOutsideLogError, UnavailableError
 from k2.ingestion.kafka import (
     ANSWER_TIMEOUT_SECONDS,
+    administrative_client,
     asking_broker,
-    client_configuration,
     consumer_configuration,
+    log_ranges,
     unavailable,
 )
 from k2.settings import ConsumerSettings, KafkaSettings
@@ -32,6 +33,7 @@ from k2.storage.progress import TopicIdentity
 
 MESSAGES_A_CALL = 500
 LONGEST_CALL_SECONDS = 0.1
+ENDS_INTERVAL_SECONDS = 0.5
 # What brokers that know no topic ids answer: all zeros, in base64.
 _NO_TOPIC_ID = "A" * 22
 _log = structlog.get_logger("k2.consumer")
@@ -72,6 +74,8 @@ class LogReader:
 
     Raises (from `poll`):
         UnavailableError: the brokers do not answer.
+        RefusedError: they refuse us, or the client cannot go on.
+        RecordError: a message in the log cannot be read.
         OffsetOutsideLogError: a position is not in the log.
         K2Error: whatever `on_assigned` raised.
     """
@@ -86,21 +90,22 @@ class LogReader:
     ) -> None:
         self._client = Consumer(consumer_configuration(kafka))
         # Only the administrative client tells a topic's id.
-        self._admin = AdminClient(client_configuration(kafka))
+        self._admin = administrative_client(kafka)
         self._settings = consumer
         self._on_assigned = on_assigned
         self._on_lost = on_lost
         self._failure: K2Error | None = None
         self._unstarted: list[Place] = []
         self._in_hand: list[Message] = []
+        # Kept here and replaced as a whole: a thread that asks the client while another polls stops both for good.
+        self._ends: Mapping[Place, int] = {}
+        self._ends_noted_at = -inf
         self._missing_topics: set[str] = set()
         self._client.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
 
     def cluster_id(self) -> str:
         """Id of the cluster the client is connected to."""
-        metadata = asking_broker(
-            lambda: self._client.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), "asking for metadata"
-        )
+        metadata = asking_broker(lambda: self._admin.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), "asking for metadata")
         return str(metadata.cluster_id)
 
     def topic_identity(self, topic: str) -> TopicIdentity:
@@ -109,21 +114,13 @@ class LogReader:
         described = asking_broker(asked[topic].result, f"asking for topic {topic}")
         return TopicIdentity(len(described.partitions), _topic_id(described.topic_id))
 
-    def offset_range(self, place: Place) -> tuple[int, int]:
-        """First offset in the log, and the one after the last."""
-        low, high = asking_broker(
-            lambda: self._client.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_SECONDS),
-            f"asking for the offsets of {place[0]}/{place[1]}",
-        )
-        return int(low), int(high)
+    def offset_ranges(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """First offset in the log of each partition, and the one after the last."""
+        return log_ranges(self._admin, places)
 
     def end_offset(self, place: Place) -> int | None:
-        """The offset after the last one, as far as the client has heard; None if it has not."""
-        try:
-            _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
-        except KafkaException:
-            return None
-        return int(high) if high >= 0 else None
+        """The offset after the last one, as of the last call of `poll`; None if unknown. For any thread."""
+        return self._ends.get(place)
 
     def poll(self, stopping: Callable[[], bool]) -> PolledBatch | None:
         """One batch: up to `batch_rows` messages, or what came within `batch_seconds` of asking; None if nothing did.
@@ -147,6 +144,7 @@ class LogReader:
                 failure, self._failure = self._failure, None
                 raise failure
             self._in_hand.extend(message for message in fetched if self._is_usable(message))
+            self._note_ends()
         messages, self._in_hand = self._in_hand, []
         return self._batch(messages)
 
@@ -167,6 +165,21 @@ class LogReader:
     def close(self) -> None:
         """Leave the group."""
         self._client.close()
+
+    def _note_ends(self) -> None:
+        now = time.monotonic()
+        if now - self._ends_noted_at < ENDS_INTERVAL_SECONDS:
+            return
+        self._ends_noted_at = now
+        ends: dict[Place, int] = {}
+        for assigned in self._client.assignment():
+            try:
+                _, high = self._client.get_watermark_offsets(assigned, cached=True)
+            except KafkaException:
+                continue
+            if high >= 0:
+                ends[(assigned.topic, assigned.partition)] = int(high)
+        self._ends = ends
 
     def _batch(self, messages: Sequence[Message]) -> PolledBatch | None:
         if not messages:
@@ -202,8 +215,11 @@ class LogReader:
                 self._missing_topics.add(str(message.topic()))
                 _log.info("topic does not exist yet", topic=message.topic())
             return False
-        if error.fatal():
-            raise unavailable(error, "polling")
+        ours = unavailable(error, "polling")
+        # A message that the client cannot read has no bytes to keep as a dead letter, so going on would lose it.
+        if not isinstance(ours, UnavailableError):
+            raise ours
+        # The client goes on trying by itself, and what it gets then is read like anything else.
         _log.warning("client reports", error=error.str())
         return False
 

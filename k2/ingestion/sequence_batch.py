@@ -4,29 +4,33 @@ A key is the tuple of the key columns' values: (exchange, symbol) for the exchan
 symbol) for those a feed counts. Python runs once per distinct key of a batch; rows are handled by compiled code, in
 arrival order. How rows are split into batches makes no difference to any result.
 
-The checkpoint (`to_arrow`, format version 1) has one row per key:
-
-    key                       list<string>    the key columns' values
-    first, lowest, last       int64           as in the ruling
-    highest_evicted           int64           null while nothing was evicted since the last session reset
-    total_messages .. lost_in_evicted_ranges  the statistics
-    open_ranges               list<struct<first: int64, last: int64>>   the gaps, ascending
-    holes_before_first        the same        unseen numbers between `lowest` and `first`, ascending
+At most `max_keys` keys are known. Where a new one arrives beyond that, the key whose last number lies furthest back is
+forgotten with all its statistics. k2.ingestion.sequence_checkpoint describes the checkpoint.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from k2.errors import ProgressError
+from k2.ingestion.sequence_checkpoint import (
+    COUNT_COLUMNS,
+    NUMBER_COLUMNS,
+    POSITION_COLUMNS,
+    RANGES_TYPE,
+    SCHEMA,
+    range_rows,
+    read_checkpoint,
+)
 from k2.ingestion.sequence_kernel import (
     KEY_STATE,
+    KEYS_ARRIVED,
     NO_SLOT,
     NOTHING_EVICTED,
+    NUMBERS_JUDGED,
     RANGE,
     Int8Array,
     Int64Array,
@@ -41,27 +45,6 @@ from k2.settings import SequenceSettings
 Key = tuple[str, ...]
 
 NOT_JUDGED = -1
-FORMAT_KEY = b"k2.sequence.format"
-FORMAT_VERSION = b"1"
-
-_RANGES_TYPE = pa.list_(pa.struct([("first", pa.int64()), ("last", pa.int64())]))
-# In the order of the event codes.
-_COUNT_COLUMNS = ("in_order", "gaps", "out_of_order", "duplicates", "session_resets", "too_old")
-_STATE_COLUMNS = ("first", "lowest", "last")
-_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.list_(pa.string()), nullable=False),
-        *(pa.field(name, pa.int64(), nullable=False) for name in _STATE_COLUMNS),
-        pa.field("highest_evicted", pa.int64()),
-        *(
-            pa.field(name, pa.int64(), nullable=False)
-            for name in ("total_messages", *_COUNT_COLUMNS, "lost_in_evicted_ranges")
-        ),
-        pa.field("open_ranges", _RANGES_TYPE, nullable=False),
-        pa.field("holes_before_first", _RANGES_TYPE, nullable=False),
-    ],
-    metadata={FORMAT_KEY: FORMAT_VERSION},
-)
 _FIRST_KEY_CAPACITY = 64
 _FIRST_RANGE_CAPACITY = 256
 
@@ -100,7 +83,10 @@ class SequenceBatchTracker:
             settings.duplicate_window,
             settings.max_open_ranges,
         )
-        self._codes: dict[Key, int] = {}
+        self._max_keys = settings.max_keys
+        # In order of arrival. Slots are rows of the per-key arrays; that of a forgotten key goes to a new one.
+        self._slots: dict[Key, int] = {}
+        self._totals: Int64Array = np.zeros(2, np.int64)
         self._states: RecordArray = np.zeros(_FIRST_KEY_CAPACITY, KEY_STATE)
         self._counts: Int64Array = np.zeros((_FIRST_KEY_CAPACITY, len(SequenceEvent)), np.int64)
         self._ranges: RecordArray = np.zeros(0, RANGE)
@@ -136,9 +122,10 @@ class SequenceBatchTracker:
 
     def open_gaps(self) -> list[tuple[Key, int, int]]:
         """(key, first missing, last missing) of every open gap, keys in order of first arrival, ascending per key."""
-        range_keys, firsts, lasts = self._unseen_ranges()
-        gaps = firsts > self._states["first"][range_keys]
-        names = list(self._codes)
+        states, _ = self._in_order_of_arrival()
+        range_keys, firsts, lasts = self._unseen_ranges(states)
+        gaps = firsts > states["first"][range_keys]
+        names = list(self._slots)
         return [
             (names[key], first, last)
             for key, first, last in zip(
@@ -148,10 +135,15 @@ class SequenceBatchTracker:
 
     def statistics(self, key: Key) -> SequenceStatistics:
         """Counts of a key; all zero for a key that was never seen."""
-        code = self._codes.get(key)
-        if code is None:
+        slot = self._slots.get(key)
+        if slot is None:
             return sequence_statistics([0] * len(SequenceEvent), 0)
-        return sequence_statistics(self._counts[code].tolist(), int(self._states[code]["lost"]))
+        return sequence_statistics(self._counts[slot].tolist(), int(self._states[slot]["lost"]))
+
+    @property
+    def keys_forgotten(self) -> int:
+        """How often a key was forgotten, since the tracker was empty."""
+        return int(self._totals[KEYS_ARRIVED]) - len(self._slots)
 
     @property
     def state_bytes(self) -> int:
@@ -159,49 +151,55 @@ class SequenceBatchTracker:
         return int(self._states.nbytes + self._counts.nbytes + self._ranges.nbytes)
 
     def to_arrow(self) -> pa.Table:
-        """The whole state, as the module docstring describes; the tracker is not affected by it."""
-        known = len(self._codes)
-        states, counts = self._states[:known], self._counts[:known]
-        range_keys, firsts, lasts = self._unseen_ranges()
+        """The whole state, as k2.ingestion.sequence_checkpoint describes; the tracker is not affected by it."""
+        known = len(self._slots)
+        states, counts = self._in_order_of_arrival()
+        range_keys, firsts, lasts = self._unseen_ranges(states)
         gaps = firsts > states["first"][range_keys]
         columns = {
-            "key": pa.array([list(key) for key in self._codes], pa.list_(pa.string())),
-            **{name: _column(states[name]) for name in _STATE_COLUMNS},
-            "highest_evicted": pa.array(
-                states["highest_evicted"].copy(), mask=states["highest_evicted"] == NOTHING_EVICTED
-            ),
-            "total_messages": _column(counts.sum(axis=1)),
-            **{name: _column(counts[:, code]) for code, name in enumerate(_COUNT_COLUMNS)},
-            "lost_in_evicted_ranges": _column(states["lost"]),
+            "key": pa.array([list(key) for key in self._slots], pa.list_(pa.string())),
+            **{name: pa.array(states[name]) for name in (*NUMBER_COLUMNS, *POSITION_COLUMNS)},
+            "highest_evicted": pa.array(states["highest_evicted"], mask=states["highest_evicted"] == NOTHING_EVICTED),
+            "total_messages": pa.array(counts.sum(axis=1)),
+            **{name: pa.array(counts[:, code]) for code, name in enumerate(COUNT_COLUMNS)},
+            "lost_in_evicted_ranges": pa.array(states["lost"]),
             "open_ranges": _ranges_column(known, range_keys[gaps], firsts[gaps], lasts[gaps]),
             "holes_before_first": _ranges_column(known, range_keys[~gaps], firsts[~gaps], lasts[~gaps]),
         }
-        return pa.table(columns, schema=_SCHEMA)
+        return pa.table(columns, schema=SCHEMA)
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, settings: SequenceSettings = DEFAULT_SETTINGS) -> Self:
+    def from_arrow(
+        cls, table: pa.Table, settings: SequenceSettings = DEFAULT_SETTINGS, key_parts: int | None = None
+    ) -> Self:
         """A tracker that continues where `to_arrow` was called, given the same settings.
 
-        With fewer max_open_ranges than before, a key is brought under the new limit when its next range opens.
+        With fewer max_open_ranges than before, a key is brought under the new limit when its next range opens; with
+        fewer max_keys, the keys are when the next new one arrives.
+
+        Args:
+            table: what `to_arrow` made, in this release or an earlier one.
+            settings: the ruling.
+            key_parts: how many values a key must have; None for any number, the same in all keys.
 
         Raises:
-            ProgressError: the table is no checkpoint of a format version this code knows.
+            ProgressError: the table is of a format this code does not know, or no tracker can have written it.
         """
-        table = _require_checkpoint(table)
+        table = read_checkpoint(table, key_parts)
         tracker = cls(settings)
-        tracker._codes = {tuple(key): code for code, key in enumerate(table["key"].to_pylist())}
-        if len(tracker._codes) != len(table):
-            raise ProgressError("sequence checkpoint holds a key twice: restore the checkpoint from a copy")
+        tracker._slots = {tuple(key): slot for slot, key in enumerate(table["key"].to_pylist())}
         tracker._reserve_keys()
-        known = len(tracker._codes)
+        known = len(tracker._slots)
         states = tracker._states[:known]
-        for name in _STATE_COLUMNS:
+        for name in (*NUMBER_COLUMNS, *POSITION_COLUMNS):
             states[name] = table[name].to_numpy()
         states["highest_evicted"] = table["highest_evicted"].fill_null(NOTHING_EVICTED).to_numpy()
         states["lost"] = table["lost_in_evicted_ranges"].to_numpy()
         states["started"] = True
-        for code, name in enumerate(_COUNT_COLUMNS):
+        for code, name in enumerate(COUNT_COLUMNS):
             tracker._counts[:known, code] = table[name].to_numpy()
+        tracker._totals[KEYS_ARRIVED] = states["arrival_number"].max(initial=0)
+        tracker._totals[NUMBERS_JUDGED] = states["last_position"].max(initial=0)
         tracker._restore_ranges(table)
         return tracker
 
@@ -212,22 +210,21 @@ class SequenceBatchTracker:
         events: Int8Array,
         seen: Int8Array,
     ) -> None:
-        row_keys = self._key_codes(keys)
+        row_slots = self._row_slots(keys)
         self._reserve_keys()
         # Arrow lends its memory read-only or not, depending on chunks; numba compiles each kind anew.
         values = numbers.to_numpy().view()
         values.flags.writeable = False
+        state = (self._states, self._counts, self._totals)
         row = 0
         while True:
-            row = judge_rows(
-                row, row_keys, values, self._ruling, self._states, self._counts, self._ranges, self._free, events, seen
-            )
+            row = judge_rows(row, row_slots, values, self._ruling, *state, self._ranges, self._free, events, seen)
             if row == len(values):
                 return
             self._add_free_slots(len(self._ranges))
 
-    def _key_codes(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> Int64Array:
-        """[rows] persistent code of each row's key; new keys get the next codes in order of arrival."""
+    def _row_slots(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> Int64Array:
+        """[rows] slot of each row's key; ~slot where the key that had it so far is forgotten for the row's."""
         merged = [_one_dictionary(column) for column in columns]
         row_codes = merged[0].indices.to_numpy().astype(np.int64)
         for column in merged[1:]:
@@ -240,14 +237,41 @@ class SequenceBatchTracker:
         batch_keys = list(zip(*(column.take(pa.array(any_row)).to_pylist() for column in merged), strict=True))
         if any(None in key for key in batch_keys):
             raise ValueError("a key column holds a null; every record needs its session, exchange and symbol")
-        codes = self._codes
-        persistent = np.array([codes.setdefault(key, len(codes)) for key in batch_keys], np.int64)
-        row_keys: Int64Array = persistent[batch_codes]
-        return row_keys
+        slots = self._slots
+        if len(slots) + len(batch_keys) > self._max_keys and not all(key in slots for key in batch_keys):
+            return self._row_slots_at_the_bound([batch_keys[code] for code in batch_codes.tolist()])
+        key_slots = np.array([slots.setdefault(key, len(slots)) for key in batch_keys], np.int64)
+        row_slots: Int64Array = key_slots[batch_codes]
+        return row_slots
+
+    def _row_slots_at_the_bound(self, row_keys: Sequence[Key]) -> Int64Array:
+        """The same row by row: which key is forgotten depends on all that came before."""
+        slots = self._slots
+        known, (states, _) = list(slots), self._in_order_of_arrival()
+        oldest_first = OrderedDict.fromkeys(known[place] for place in np.argsort(states["last_position"]).tolist())
+        row_slots = []
+        for key in row_keys:
+            if key in slots:
+                oldest_first.move_to_end(key)
+                row_slots.append(slots[key])
+                continue
+            slot, place = len(slots), len(slots)
+            while len(slots) >= self._max_keys:
+                slot = slots.pop(oldest_first.popitem(last=False)[0])
+                place = ~slot
+            slots[key] = slot
+            oldest_first[key] = None
+            row_slots.append(place)
+        return np.array(row_slots, np.int64)
+
+    def _in_order_of_arrival(self) -> tuple[RecordArray, Int64Array]:
+        """Copies of the known keys' states and counts; Arrow may borrow their memory."""
+        slots = np.fromiter(self._slots.values(), np.int64, len(self._slots))
+        return self._states[slots], self._counts[slots]
 
     def _reserve_keys(self) -> None:
         """Make room in the per-key arrays for every known key."""
-        capacity, wanted = len(self._states), len(self._codes)
+        capacity, wanted = len(self._states), len(self._slots)
         if wanted > capacity:
             extra = max(wanted, 2 * capacity) - capacity
             self._states = np.concatenate([self._states, np.zeros(extra, KEY_STATE)])
@@ -263,8 +287,8 @@ class SequenceBatchTracker:
 
     def _restore_ranges(self, table: pa.Table) -> None:
         """Rebuild the linked lists from a checkpoint: ranges side by side, each key's in ascending order."""
-        known = len(self._codes)
-        parts = [_range_rows(table[name]) for name in ("holes_before_first", "open_ranges")]
+        known = len(self._slots)
+        parts = [range_rows(table[name]) for name in ("holes_before_first", "open_ranges")]
         keys, firsts, lasts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.lexsort((firsts, keys))
         keys, total = keys[order], len(order)
@@ -284,8 +308,7 @@ class SequenceBatchTracker:
         self._ranges, self._free = ranges, np.full(1, NO_SLOT, np.int64)
         self._add_free_slots(max(total, _FIRST_RANGE_CAPACITY))
 
-    def _unseen_ranges(self) -> tuple[Int64Array, Int64Array, Int64Array]:
-        states = self._states[: len(self._codes)]
+    def _unseen_ranges(self, states: RecordArray) -> tuple[Int64Array, Int64Array, Int64Array]:
         return flatten_ranges(states, self._ranges, int(states["range_count"].sum()))
 
 
@@ -307,38 +330,8 @@ def _one_dictionary(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _column(values: npt.NDArray[np.int64]) -> pa.Array:
-    # Arrow may borrow numpy's memory, and the tracker goes on changing it.
-    return pa.array(values.copy())
-
-
 def _ranges_column(rows: int, keys: Int64Array, firsts: Int64Array, lasts: Int64Array) -> pa.Array:
     ends = np.cumsum(np.bincount(keys, minlength=rows)[:rows])
     offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
-    structs = pa.StructArray.from_arrays([pa.array(firsts), pa.array(lasts)], fields=list(_RANGES_TYPE.value_type))
-    return pa.ListArray.from_arrays(offsets, structs, type=_RANGES_TYPE)
-
-
-def _range_rows(column: pa.ChunkedArray) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """(key index, first, last) of each range of a list column."""
-    lists = column.combine_chunks()
-    keys = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
-    ranges = lists.flatten()
-    return keys, ranges.field("first").to_numpy(), ranges.field("last").to_numpy()
-
-
-def _require_checkpoint(table: pa.Table) -> pa.Table:
-    version = (table.schema.metadata or {}).get(FORMAT_KEY)
-    if version != FORMAT_VERSION:
-        found = "no format version" if version is None else f"format version {version.decode(errors='replace')}"
-        raise ProgressError(
-            f"sequence checkpoint has {found}, this code reads version {FORMAT_VERSION.decode()}: "
-            "run the release that wrote it, or a newer one"
-        )
-    try:
-        return table.select(_SCHEMA.names).cast(_SCHEMA)
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise ProgressError(
-            f"sequence checkpoint does not have the columns of format version {FORMAT_VERSION.decode()} ({error}): "
-            "restore the checkpoint from a copy"
-        ) from error
+    structs = pa.StructArray.from_arrays([pa.array(firsts), pa.array(lasts)], fields=list(RANGES_TYPE.value_type))
+    return pa.ListArray.from_arrays(offsets, structs, type=RANGES_TYPE)

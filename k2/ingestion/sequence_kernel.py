@@ -17,6 +17,7 @@ from k2.ingestion.sequence_tracker import LARGEST_COUNT, Knowledge, SequenceEven
 
 NO_SLOT = -1
 NOTHING_EVICTED = -(2**63)  # no range ends there: each lies above some number that was seen
+NUMBERS_JUDGED, KEYS_ARRIVED = 0, 1  # what the two totals count
 
 KEY_STATE = np.dtype(
     [
@@ -25,6 +26,8 @@ KEY_STATE = np.dtype(
         ("last", np.int64),
         ("highest_evicted", np.int64),
         ("lost", np.int64),
+        ("arrival_number", np.int64),
+        ("last_position", np.int64),
         ("head", np.int32),
         ("tail", np.int32),
         ("range_count", np.int32),
@@ -66,6 +69,7 @@ def judge_rows(
     ruling: Ruling,
     states: RecordArray,
     counts: Int64Array,
+    totals: Int64Array,
     ranges: RecordArray,
     free: Int64Array,
     events: Int8Array,
@@ -77,11 +81,12 @@ def judge_rows(
 
     Args:
         start_row: row to begin with.
-        keys: index into `states` of each row.
+        keys: index into `states` of each row; ~index where the key that had it so far is forgotten.
         numbers: sequence number of each row.
         ruling: the limits.
         states: KEY_STATE records, changed in place.
         counts: [key, event code] judgements so far, changed in place.
+        totals: [2] NUMBERS_JUDGED and KEYS_ARRIVED so far, changed in place.
         ranges: pool of RANGE records, changed in place.
         free: [1] first free slot of the pool or NO_SLOT, changed in place.
         events: filled with SequenceEvent codes.
@@ -90,16 +95,24 @@ def judge_rows(
     for row in range(start_row, len(keys)):
         if free[0] == NO_SLOT:
             return row
-        state = states[keys[row]]
+        key = keys[row]
+        if key < 0:
+            key = ~key
+            _forget(states[key], counts[key], ranges, free)
+        state = states[key]
         number = numbers[row]
         if state.started:
             event, knowledge = _judge(state, number, ruling, ranges, free)
         else:
             _begin(state, number)
+            totals[KEYS_ARRIVED] += 1
+            state.arrival_number = totals[KEYS_ARRIVED]
             event, knowledge = _IN_ORDER, _NEW
+        totals[NUMBERS_JUDGED] += 1
+        state.last_position = totals[NUMBERS_JUDGED]
         events[row] = event
         seen[row] = knowledge
-        counts[keys[row], event] += 1
+        counts[key, event] += 1
     return len(keys)
 
 
@@ -165,6 +178,14 @@ def _begin(state: np.record, number: int) -> None:
     state.tail = NO_SLOT
     state.range_count = 0
     state.started = True
+
+
+@njit(cache=True, nogil=True)
+def _forget(state: np.record, counts: Int64Array, ranges: RecordArray, free: Int64Array) -> None:
+    _release_all(state, ranges, free)
+    state.lost = 0
+    state.started = False
+    counts[:] = 0
 
 
 @njit(cache=True, nogil=True)

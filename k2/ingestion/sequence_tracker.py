@@ -27,6 +27,10 @@ To keep this exact, numbers older than `first` that arrive are remembered: `lowe
 holes between `lowest` and `first` are ranges like the open ones. They are not gaps (nothing says those numbers were
 ever meant for us), never change an event, and are always evicted before any gap. Their numbers are not counted as lost.
 
+Keys are bounded too. A key that arrives where max_keys are known takes the place of the one whose last number lies
+furthest back, of whatever key the numbers since were. Nothing of that one is kept: should it come again, it is a key
+never seen. Which keys are known is so decided by the numbers and their order alone.
+
 Not decided here: a number of the previous session that arrives after a reset is far above `last`, so it is a GAP; the
 ruling cannot tell it from a real one. Numbers are signed 64-bit; lost_in_evicted_ranges stops at 2**63 - 1.
 
@@ -34,6 +38,7 @@ k2.ingestion.sequence_batch applies the same ruling to Arrow columns and agrees 
 """
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -104,7 +109,9 @@ class SequenceTracker:
 
     def __init__(self, settings: SequenceSettings = DEFAULT_SETTINGS) -> None:
         self._settings = settings
-        self._states: dict[tuple[str, str], _KeyState] = {}
+        # The key that is forgotten next comes first.
+        self._states: OrderedDict[tuple[str, str], _KeyState] = OrderedDict()
+        self._keys_forgotten = 0
         self._lock = Lock()
 
     def check_sequence(self, exchange: str, symbol: str, sequence: int) -> SequenceEvent:
@@ -117,8 +124,10 @@ class SequenceTracker:
         with self._lock:
             state = self._states.get(key)
             if state is not None:
+                self._states.move_to_end(key)
                 judgement = state.judge(sequence, self._settings)
             else:
+                self._make_room()
                 state = self._states[key] = _KeyState(sequence, sequence, sequence)
                 judgement = _IN_ORDER
             state.counts[judgement.event] += 1
@@ -146,6 +155,16 @@ class SequenceTracker:
             if state is None:
                 return sequence_statistics([0] * len(SequenceEvent), 0)
             return sequence_statistics(state.counts, state.lost)
+
+    @property
+    def keys_forgotten(self) -> int:
+        """How often a key was forgotten."""
+        return self._keys_forgotten
+
+    def _make_room(self) -> None:
+        while len(self._states) >= self._settings.max_keys:
+            self._states.popitem(last=False)
+            self._keys_forgotten += 1
 
 
 @dataclass(slots=True)

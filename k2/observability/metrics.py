@@ -3,11 +3,14 @@
 The label for the kind of record is `data_type` (trades | quotes | reference_data) everywhere.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ROW_BUCKETS = (1, 10, 100, 1_000, 10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000)
@@ -43,20 +46,25 @@ CATALOGUE: tuple[Metric, ...] = (
     # consumer
     Metric("k2_messages_received_total", _COUNTER, "Messages polled.", ("data_type",)),
     Metric("k2_messages_rejected_total", _COUNTER, "Messages sent to dead letters.", ("data_type", "stage", "reason")),
+    Metric("k2_dead_letters_total", _COUNTER, "Dead letters kept.", ("data_type", "destination")),
     Metric("k2_sequence_events_total", _COUNTER, "Sequence verdicts.", ("data_type", "event")),
     Metric("k2_sequence_gaps_total", _COUNTER, "Gaps opened in an exchange's sequence.", ("data_type", "exchange")),
+    Metric("k2_sequence_keys_forgotten_total", _COUNTER, "Keys the bound pushed out of a state.", ("data_type",)),
     Metric("k2_duplicates_detected_total", _COUNTER, "Records recognised and not written again.", ("data_type",)),
     Metric("k2_consumer_lag_messages", _GAUGE, "Messages in the log not yet in the table.", ("data_type", "partition")),
     Metric("k2_consumer_lag_seconds", _GAUGE, "Age of the newest record in the table.", ("data_type",)),
     Metric("k2_consumer_batch_rows", _HISTOGRAM, "Messages in a batch.", ("data_type",), ROW_BUCKETS),
     Metric("k2_consumer_step_seconds", _HISTOGRAM, "Duration of each protocol step.", ("data_type", "step")),
     Metric("k2_consumer_commits_total", _COUNTER, "Batches by outcome.", ("data_type", "outcome")),
+    Metric("k2_retries_total", _COUNTER, "Attempts repeated after a transient failure.", ("data_type", "reason")),
     Metric("k2_consumer_rebalances_total", _COUNTER, "Assignments and losses.", ("data_type", "kind")),
     # storage
     Metric("k2_iceberg_write_errors_total", _COUNTER, "Failed writes or commits.", ("table", "error")),
     Metric("iceberg_transactions_total", _COUNTER, "Iceberg transactions.", ("status", *_TRANSACTION)),
     Metric("iceberg_transaction_rows", _HISTOGRAM, "Rows of a transaction.", _TRANSACTION, ROW_BUCKETS),
     Metric("k2_iceberg_transaction_seconds", _HISTOGRAM, "Duration of a transaction.", ("table",)),
+    Metric("k2_table_freshness_seconds", _GAUGE, "Age of the newest record.", ("data_type", "exchange")),
+    Metric("k2_table_silence_seconds", _GAUGE, "Time since rows last came in.", ("data_type", "exchange")),
     # query engine and its pool
     Metric("k2_query_seconds", _HISTOGRAM, "Query duration in the engine.", ("query",)),
     Metric("k2_query_timeouts_total", _COUNTER, "Queries interrupted at the limit.", ("query",)),
@@ -74,6 +82,12 @@ CATALOGUE: tuple[Metric, ...] = (
 )
 
 
+GaugeValues = Iterable[tuple[Mapping[str, str], float]]
+"""Labels and value of each sample of a gauge."""
+
+_log = structlog.get_logger("k2.metrics")
+
+
 class Metrics:
     """A registry holding exactly the declared metrics.
 
@@ -86,6 +100,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._declared: dict[str, Metric] = {}
         self._collectors: dict[str, Counter | Gauge | Histogram] = {}
+        self._computed: dict[str, _ComputedGauge] = {}
         for metric in catalogue:
             self._declared[metric.name] = metric
             self._collectors[metric.name] = self._create(metric)
@@ -103,6 +118,23 @@ class Metrics:
         if not isinstance(collector, Gauge):
             raise ValueError(f"{name} is a {self._declared[name].kind.value}, not a gauge")
         collector.set(value)
+
+    def compute(self, name: str, source: Callable[[], GaugeValues]) -> None:
+        """Have a gauge computed whenever it is read, so that it never shows what was true once.
+
+        A source that fails leaves its gauge out, for everything else must still be readable; so does one that has
+        nothing to say. A later source takes the place of an earlier one.
+
+        Args:
+            name: the gauge.
+            source: gives its samples; called in the thread that reads, so it must be quick and safe there.
+        """
+        metric = self._declared[name]
+        if metric.kind is not MetricKind.GAUGE:
+            raise ValueError(f"{name} is a {metric.kind.value}, not a gauge")
+        self.registry.unregister(self._computed.get(name) or self._collectors.pop(name))
+        self._computed[name] = _ComputedGauge(metric, source)
+        self.registry.register(self._computed[name])
 
     def observe(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
         """Add an observation to a histogram."""
@@ -126,9 +158,38 @@ class Metrics:
         return factory(metric.name, metric.help, metric.labels, registry=self.registry)
 
     def _labelled(self, name: str, labels: Mapping[str, str] | None) -> Counter | Gauge | Histogram:
-        metric = self._declared[name]
         given = dict(labels or {})
-        if set(given) != set(metric.labels):
-            raise ValueError(f"{name} takes the labels {sorted(metric.labels)}, not {sorted(given)}")
+        _check_labels(self._declared[name], given)
+        if name in self._computed:
+            raise ValueError(f"{name} is computed when it is read: it cannot be set")
         collector = self._collectors[name]
         return collector.labels(**given) if given else collector
+
+
+class _ComputedGauge(Collector):
+    def __init__(self, metric: Metric, source: Callable[[], GaugeValues]) -> None:
+        self._metric = metric
+        self._source = source
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        try:
+            samples = list(self._source())
+        except Exception as error:  # noqa: BLE001 - whatever stops one gauge must not hide the others
+            _log.warning("gauge not computed", metric=self._metric.name, error=str(error))
+            samples = []
+        family = self._family()
+        for labels, value in samples:
+            _check_labels(self._metric, labels)
+            family.add_metric([labels[label] for label in self._metric.labels], value)
+        return [family]
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
+
+
+def _check_labels(metric: Metric, given: Mapping[str, str]) -> None:
+    if set(given) != set(metric.labels):
+        raise ValueError(f"{metric.name} takes the labels {sorted(metric.labels)}, not {sorted(given)}")

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from k2.clock import Clock
 from k2.errors import QueryTimeoutError, UsageError
+from k2.observability.freshness import NewestRows
 from k2.observability.metrics import Metrics
 from k2.query.connection import QueryConnection
 from k2.query.deadline import Deadline, Watchdog
@@ -168,6 +169,10 @@ class QueryEngine:
         check_text("exchange", exchange)
         check_text("symbol", symbol)
         return self._source.open_gaps(_record_type(data_type).table, exchange=exchange, symbol=symbol)
+
+    def newest_rows(self, data_type: str) -> tuple[NewestRows, ...]:
+        """How new the table is, for each exchange that has ever had a row in it."""
+        return self._source.newest_rows(_record_type(data_type).table)
 
     def check_source(self) -> None:
         """Look the tables up in the catalog.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import sqlalchemy
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError, ValidationError
 from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -14,12 +14,13 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import DayTransform, IdentityTransform
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from k2.errors import UnavailableError, UsageError
+from k2.errors import UsageError
 from k2.records.definition import RECORD_TYPES, RecordType
 from k2.records.schemas import table_schema
+from k2.resilience.failures import text_of, translated
 from k2.settings import StorageSettings
 
 CATALOG_NAME = "k2"
@@ -48,6 +49,7 @@ class IcebergCatalog:
     Raises:
         UsageError: the catalog's address or the warehouse cannot be used.
         UnavailableError: the catalog does not answer.
+        RefusedError: it refuses, or is no catalog.
     """
 
     def __init__(self, settings: StorageSettings) -> None:
@@ -62,12 +64,12 @@ class IcebergCatalog:
                 init_catalog_tables="false",
             )
             self._create_catalog_tables()
-        except (SQLAlchemyError, ValueError) as error:
-            raise UnavailableError(f"the catalog at {address} does not open: {_line(error)}") from error
-        except ImportError as error:
+        except (ImportError, NoSuchModuleError) as error:
             raise UsageError(
-                f"the catalog at {address} needs a driver that is not installed: {_line(error)}"
+                f"the catalog at {address} needs a driver that is not installed: {text_of(error)}"
             ) from error
+        except (SQLAlchemyError, ValueError) as error:
+            raise translated(error, f"the catalog at {address} does not open") from error
 
     def create_tables(self) -> None:
         """Create the namespace and every table that is missing; what exists is left as it is.
@@ -75,17 +77,18 @@ class IcebergCatalog:
         Raises:
             UsageError: the warehouse's address cannot be used.
             UnavailableError: the catalog does not answer, or the warehouse takes no file.
+            RefusedError: one of them refuses.
         """
         try:
             self._create_namespace("market_data")
             for record_type in RECORD_TYPES.values():
                 self._create_table(record_type)
         except SQLAlchemyError as error:
-            raise UnavailableError(f"the catalog does not answer: {_line(error)}") from error
+            raise translated(error, "the catalog does not answer") from error
         except OSError as error:
-            raise UnavailableError(f"the warehouse {self.warehouse} takes no file: {_line(error)}") from error
+            raise translated(error, f"the warehouse {self.warehouse} takes no file") from error
         except ValueError as error:
-            raise UsageError(f"the warehouse {self.warehouse} cannot be used: {_line(error)}") from error
+            raise UsageError(f"the warehouse {self.warehouse} cannot be used: {text_of(error)}") from error
 
     def load(self, table: str) -> Table:
         """The table as of now.
@@ -93,13 +96,14 @@ class IcebergCatalog:
         Raises:
             UsageError: there is no such table.
             UnavailableError: the catalog or the metadata file cannot be read.
+            RefusedError: one of them may not be read, or is damaged.
         """
         try:
             return self._catalog.load_table(table)
         except NoSuchTableError as error:
             raise UsageError(f"there is no table {table} in the catalog: run `k2 init`") from error
-        except (SQLAlchemyError, OSError) as error:
-            raise UnavailableError(f"table {table} cannot be loaded: {_line(error)}") from error
+        except (SQLAlchemyError, OSError, ValueError, ValidationError) as error:
+            raise translated(error, f"table {table} cannot be loaded") from error
 
     def metadata_location(self, table: str) -> str:
         """Address of the table's current metadata file: one small query, for readers that cache the rest.
@@ -107,6 +111,7 @@ class IcebergCatalog:
         Raises:
             UsageError: there is no such table.
             UnavailableError: the catalog does not answer.
+            RefusedError: it refuses.
         """
         namespace, name = table.rsplit(".", 1)
         query = sqlalchemy.select(IcebergTables.metadata_location).where(
@@ -118,7 +123,7 @@ class IcebergCatalog:
             with self._catalog.engine.connect() as connection:
                 location = connection.execute(query).scalar()
         except SQLAlchemyError as error:
-            raise UnavailableError(f"the catalog does not answer: {_line(error)}") from error
+            raise translated(error, "the catalog does not answer") from error
         if location is None:
             raise UsageError(f"there is no table {table} in the catalog: run `k2 init`")
         return str(location)
@@ -205,7 +210,3 @@ def _without_password(uri: str) -> str:
     except (SQLAlchemyError, ValueError) as error:
         # It is not repeated: what does not parse may still hold a password.
         raise UsageError("the catalog's address is not of the form dialect://user:password@host/name") from error
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]

@@ -46,12 +46,16 @@ def read_checkpoint(file_io: FileIO, path: str) -> pa.Table:
         with file_io.new_input(path).open() as stream:
             body = stream.read()
     except FileNotFoundError as error:
-        raise StateLostError(f"the state checkpoint {path} is gone: {_REMEDY}") from error
+        raise StateLostError(f"state checkpoint {_name(path)} is gone: {_REMEDY}") from error
     digest = path.removesuffix(_SUFFIX)[-_DIGEST_CHARACTERS:]
     # Checkpoints of the first versions have no digest in their names.
     if "-" not in digest and hashlib.sha256(body).hexdigest() != digest:
-        raise StateLostError(f"the state checkpoint {path} was altered after it was written: {_REMEDY}")
+        raise StateLostError(f"state checkpoint {_name(path)} was altered after it was written: {_REMEDY}")
     try:
         return pa.ipc.open_file(pa.py_buffer(body)).read_all()
     except pa.ArrowInvalid as error:
-        raise StateLostError(f"the state checkpoint {path} cannot be read ({error}): {_REMEDY}") from error
+        raise StateLostError(f"state checkpoint {_name(path)} cannot be read ({error}): {_REMEDY}") from error
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]

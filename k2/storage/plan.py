@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from k2.observability.freshness import NewestRows
+
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
@@ -55,3 +57,6 @@ class TableSource(Protocol):
 
     def open_gaps(self, table: str, *, exchange: str | None = None, symbol: str | None = None) -> tuple[OpenGap, ...]:
         """Open gaps as of the table's current snapshot."""
+
+    def newest_rows(self, table: str) -> tuple[NewestRows, ...]:
+        """How new the table is, for each exchange that has ever had a row in it."""

@@ -17,9 +17,13 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import LongType, StringType
 
-from k2.errors import UnavailableError, UsageError
+from k2.errors import RefusedError, UsageError
+from k2.observability.freshness import NewestRows
 from k2.records.definition import RECORD_TYPES
+from k2.resilience.failures import text_of, translated
 from k2.storage.catalog import IcebergCatalog
+from k2.storage.checkpoints import read_checkpoint
+from k2.storage.freshness import table_newest
 from k2.storage.plan import OpenGap, ReadPlan
 from k2.storage.snapshots import table_progress
 
@@ -86,6 +90,7 @@ class TableReader:
         Raises:
             UsageError: no such table or snapshot.
             UnavailableError: catalog or warehouse do not answer.
+            RefusedError: they refuse, or a file is damaged.
         """
         loaded = self._current(table)
         snapshot = loaded.metadata.current_snapshot()
@@ -100,7 +105,12 @@ class TableReader:
         return ReadPlan(table, snapshot.snapshot_id, snapshot.timestamp_ms, paths)
 
     def open_gaps(self, table: str, *, exchange: str | None = None, symbol: str | None = None) -> tuple[OpenGap, ...]:
-        """Open gaps as of the table's current snapshot, read from the state checkpoints it names."""
+        """Open gaps as of the table's current snapshot, read from the state checkpoints it names.
+
+        Raises:
+            StateLostError: a checkpoint is gone or was altered.
+            UnavailableError: catalog or warehouse do not answer.
+        """
         loaded = self._current(table)
         progress = table_progress(loaded.metadata)
         gaps = [
@@ -111,6 +121,16 @@ class TableReader:
             if (exchange is None or gap.exchange == exchange) and (symbol is None or gap.symbol == symbol)
         ]
         return tuple(sorted(gaps, key=lambda gap: (gap.exchange, gap.symbol, gap.tracker, gap.first_missing)))
+
+    def newest_rows(self, table: str) -> tuple[NewestRows, ...]:
+        """How new the table is, for each exchange that has ever had a row in it.
+
+        Raises:
+            UsageError: no such table.
+            UnavailableError: the catalog does not answer.
+            ProgressError: what the table says of it cannot be understood.
+        """
+        return table_newest(self._current(table).metadata)
 
     def next_offsets(self, table: str) -> dict[tuple[str, int], int]:
         """How far each (topic, partition) has been taken in; of several clusters, the furthest."""
@@ -141,7 +161,9 @@ class TableReader:
             for manifest in snapshot.manifests(table.io):
                 files += self._manifest(table, manifest)
         except OSError as error:
-            raise UnavailableError(f"the manifests of {table.name()} cannot be read: {str(error)[:200]}") from error
+            raise translated(error, f"the manifests of {table.name()} cannot be read") from error
+        except Exception as error:  # a damaged file leads its parser anywhere
+            raise RefusedError(f"a manifest of {table.name()} is damaged ({text_of(error)}): restore it") from error
         with self._lock:
             _keep(self._snapshots, snapshot.snapshot_id, tuple(files))
         return tuple(files)
@@ -161,10 +183,9 @@ class TableReader:
             kept = self._states.get(path)
         if kept is None:
             try:
-                with table.io.new_input(path).open() as stream:
-                    kept = pa.ipc.open_file(pa.py_buffer(stream.read())).read_all()
+                kept = read_checkpoint(table.io, path)
             except OSError as error:
-                raise UnavailableError(f"state checkpoint {path} cannot be read: {str(error)[:200]}") from error
+                raise translated(error, f"the state checkpoint {path} cannot be read") from error
             with self._lock:
                 _keep(self._states, path, kept)
         return kept

@@ -17,11 +17,17 @@ def table_progress(metadata: TableMetadata) -> Progress:
     Raises:
         ProgressError: the progress cannot be understood.
     """
+    text = current_property(metadata, PROGRESS_PROPERTY)
+    return Progress() if text is None else Progress.from_json(text)
+
+
+def current_property(metadata: TableMetadata, name: str) -> str | None:
+    """A property of the current snapshot's summary: that of its newest ancestor which carries it; None if none does."""
     snapshot = metadata.current_snapshot()
     while snapshot is not None:
-        text = snapshot.summary.additional_properties.get(PROGRESS_PROPERTY) if snapshot.summary else None
+        text: str | None = snapshot.summary.additional_properties.get(name) if snapshot.summary else None
         if text is not None:
-            return Progress.from_json(text)
+            return text
         parent_id = snapshot.parent_snapshot_id
         snapshot = metadata.snapshot_by_id(parent_id) if parent_id is not None else None
-    return Progress()
+    return None

@@ -7,7 +7,7 @@ partitions are retried after reading the table again, conflicts about this write
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
@@ -17,12 +17,22 @@ from pyiceberg.table.snapshots import Snapshot
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2.clock import Clock
-from k2.errors import RetriesExhaustedError, StaleWriterError, UnavailableError
+from k2.errors import RetriesExhaustedError, StaleWriterError
+from k2.observability.freshness import NewestRows
 from k2.observability.metrics import Metrics
 from k2.records.definition import RecordType
+from k2.resilience.failures import text_of, translated
 from k2.storage.audit import AuditEntry, TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.checkpoints import checkpoint_path, read_checkpoint, to_bytes
+from k2.storage.freshness import (
+    NEWEST_PROPERTY,
+    NewestTimes,
+    carried_forward,
+    newest_times,
+    newest_to_json,
+    table_newest,
+)
 from k2.storage.parquet import split_by_partition, write_data_file
 from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, PartitionProgress, Progress, Topics
 from k2.storage.snapshots import snapshot_number, table_progress
@@ -54,6 +64,7 @@ class WrittenFiles:
     rows: int
     exchange: str
     asset_class: str
+    newest: Mapping[str, NewestTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,15 @@ class TableWriter:
         self._table = self._catalog.load(self.record_type.table)
         return table_progress(self._table.metadata)
 
+    def newest_rows(self) -> tuple[NewestRows, ...]:
+        """How new the table is as of now; may be called from any thread.
+
+        Raises:
+            UnavailableError: the catalog cannot be read.
+            ProgressError: what the table says of it cannot be understood.
+        """
+        return table_newest(self._catalog.load(self.record_type.table).metadata)
+
     def recover_audit(self) -> int:
         """Append entries for snapshots whose writer died before it could log them; returns how many."""
         known = {entry.snapshot_id_after for entry in self._audit.entries(self.record_type.table)}
@@ -127,7 +147,8 @@ class TableWriter:
                 for part in split_by_partition(rows)
             )
         self._uncommitted.update(file.file_path for file in files)
-        return WrittenFiles(files, rows.num_rows, _only_value(rows, "exchange"), _only_value(rows, "asset_class"))
+        exchange, asset_class = _only_value(rows, "exchange"), _only_value(rows, "asset_class")
+        return WrittenFiles(files, rows.num_rows, exchange, asset_class, newest_times(rows))
 
     def write_state(self, state: pa.Table, key: PartitionKey, next_offset: int) -> str:
         """Write a partition's sequence state as of an offset and return its path; the file never changes again."""
@@ -191,19 +212,24 @@ class TableWriter:
     ) -> Committed:
         moved = {key: PartitionProgress(a.next_offset, a.state_path) for key, a in advances.items()}
         after = progress.advanced(moved, topics)
+        newest = carried_forward(table_newest(self._table.metadata), written.newest, self._clock.wall_ns())
+        properties = {
+            PROGRESS_PROPERTY: after.to_json(),
+            NEWEST_PROPERTY: newest_to_json(newest),
+            BATCH_PROPERTY: batch,
+        }
         before = self._table.metadata.current_snapshot()
         started_ns = self._clock.monotonic_ns()
         try:
-            self._append(written.files, {PROGRESS_PROPERTY: after.to_json(), BATCH_PROPERTY: batch})
+            self._append(written.files, properties)
         except CommitFailedException as error:
             self._record_failure(before, written, batch, error)
             raise
         except (SQLAlchemyError, OSError, CommitStateUnknownException) as error:
             self._forget(written, advances)
             self._record_failure(before, written, batch, error)
-            raise UnavailableError(
-                f"no answer to a commit to {self.record_type.table} ({type(error).__name__}): "
-                "progress must be read again"
+            raise translated(
+                error, f"no answer to a commit to {self.record_type.table}, progress must be read again"
             ) from error
         self._forget(written, advances)
         snapshot = self._table.metadata.current_snapshot()
@@ -274,7 +300,7 @@ class TableWriter:
                 sequence_number_after=None,
                 transaction_duration_ms=None,
                 batch=batch,
-                error=str(error).splitlines()[0][:300],
+                error=text_of(error),
                 error_type=type(error).__name__,
             )
         )
@@ -327,8 +353,8 @@ class TableWriter:
             self._metrics.increment(
                 "k2_iceberg_write_errors_total", {"table": self.record_type.table, "error": type(error).__name__}
             )
-            raise UnavailableError(
-                f"the warehouse of {self.record_type.table} does not take or give a file: {str(error)[:200]}"
+            raise translated(
+                error, f"the warehouse of {self.record_type.table} does not take or give a file"
             ) from error
 
 

@@ -234,6 +234,28 @@ def test_a_state_read_back_from_its_checkpoint_continues_exactly() -> None:
     assert restarted.states[HERE].to_arrow().equals(straight.states[HERE].to_arrow())
 
 
+def test_keys_that_the_bound_pushes_out_are_counted_for_both_trackers() -> None:
+    judge = Judged(settings=SequenceSettings(max_keys=2))
+    assert judge.batch(trade(1, 1), trade(1, 1, symbol="ETHUSDT")).keys_forgotten == 0
+    judged = judge.batch(trade(1, 2, session="session-2"), trade(1, 1, symbol="SOLUSDT"))
+    assert judged.keys_forgotten == 2 + 1
+    assert judge.states[HERE].keys_forgotten == 2 + 1
+
+
+def test_a_repeat_from_a_forgotten_session_is_dropped_where_its_number_at_the_exchange_is_known() -> None:
+    judge = Judged(settings=SequenceSettings(max_keys=1))
+    judge.batch(trade(1, 7), trade(1, 8, session="session-2"))
+    again = judge.batch(trade(1, 7))
+    assert (again.rows.num_rows, again.duplicates) == (0, 1)
+
+
+def test_a_repeat_from_a_forgotten_session_is_kept_where_nothing_else_tells_it_apart() -> None:
+    judge = Judged(settings=SequenceSettings(max_keys=1))
+    judge.batch(trade(1), trade(1, session="session-2"))
+    again = judge.batch(trade(1))
+    assert (numbers(again), again.duplicates) == ([1], 0)
+
+
 def test_a_checkpoint_of_something_else_is_refused() -> None:
     with pytest.raises(ProgressError, match="no tracker column"):
         PartitionState.from_arrow(pa.table({"key": ["BINANCE"]}), SequenceSettings())

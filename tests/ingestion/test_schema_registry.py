@@ -1,12 +1,15 @@
 """Schema ids: the packaged ones never move, and a registry that is not there is said to be so."""
 
+import json
+
 import pytest
 
-from k2.errors import SchemaError, UnavailableError
+from k2.errors import RefusedError, SchemaError, UnavailableError
 from k2.ingestion.registry import PackagedRegistry, RemoteRegistry, open_registry
 from k2.records.definition import ASSET_CLASSES, QUOTE, RECORD_TYPES, TRADE, RecordType
 from k2.records.schemas import avro_schema
 from k2.settings import KafkaSettings
+from tests.ingestion.registry_server import answering
 
 CLOSED_URL = "http://127.0.0.1:9"
 
@@ -50,7 +53,60 @@ def test_the_settings_choose_the_registry() -> None:
 
 
 def test_a_registry_that_does_not_answer_is_unavailable() -> None:
-    with pytest.raises(UnavailableError, match=f"the schema registry at {CLOSED_URL} does not answer"):
+    with pytest.raises(UnavailableError, match=f"asking the schema registry at {CLOSED_URL} for schema id 1: "):
         RemoteRegistry(CLOSED_URL).writer_schema(1)
-    with pytest.raises(UnavailableError, match=f"the schema registry at {CLOSED_URL} does not answer"):
+    with pytest.raises(UnavailableError, match=f"registering the schema of market.crypto.trades-value at {CLOSED_URL}"):
         RemoteRegistry(CLOSED_URL).schema_id("crypto", TRADE)
+
+
+def test_a_registry_gives_the_id_it_assigned_and_the_schema_of_an_id() -> None:
+    with answering(200, {"id": 7, "schema": json.dumps(avro_schema(TRADE))}) as server:
+        assert RemoteRegistry(server.url).schema_id("crypto", TRADE) == 7
+        assert RemoteRegistry(server.url).writer_schema(7) == avro_schema(TRADE)
+
+
+def test_an_id_the_registry_does_not_know_is_the_messages_fault() -> None:
+    with (
+        answering(404, {"error_code": 40403, "message": "Schema 7 not found"}) as server,
+        pytest.raises(SchemaError, match="schema id 7 is unknown to the registry"),
+    ):
+        RemoteRegistry(server.url).writer_schema(7)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_registry_in_trouble_is_asked_once_and_unavailable(status: int) -> None:
+    with (
+        answering(status, {"error_code": status * 100 + 1, "message": "busy"}) as server,
+        pytest.raises(UnavailableError),
+    ):
+        RemoteRegistry(server.url).writer_schema(1)
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, {"error_code": 401, "message": "Unauthorized"}),
+        (403, {"error_code": 40301, "message": "Forbidden"}),
+        (404, b"<html>nothing here</html>"),
+        (405, b""),
+        (422, {"error_code": 42201, "message": "Invalid schema"}),
+        (200, b"<html>welcome</html>"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else "",
+)
+def test_a_registry_that_refuses_is_no_message_s_fault(status: int, body: object) -> None:
+    with answering(status, body) as server:
+        with pytest.raises(RefusedError) as caught:
+            RemoteRegistry(server.url).writer_schema(1)
+        with pytest.raises(RefusedError):
+            RemoteRegistry(server.url).schema_id("crypto", TRADE)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_incompatible_schema_is_refused() -> None:
+    with (
+        answering(409, {"error_code": 409, "message": "Schema being registered is incompatible"}) as server,
+        pytest.raises(RefusedError, match="incompatible with those registered before"),
+    ):
+        RemoteRegistry(server.url).schema_id("crypto", TRADE)

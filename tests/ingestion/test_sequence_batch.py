@@ -1,91 +1,35 @@
-"""The vectorised tracker: the same results as the reference model on any batches, and a checkpoint that continues."""
+"""The vectorised tracker: the same results as the reference model on any batches, within the memory it states."""
 
 import gc
 import random
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2.errors import ProgressError
-from k2.ingestion.sequence_batch import FORMAT_KEY, NOT_JUDGED, Key, SequenceBatchResult, SequenceBatchTracker
+from k2.ingestion.sequence_batch import SequenceBatchTracker
 from k2.ingestion.sequence_kernel import judge_rows
-from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent, SequenceStatistics, SequenceTracker
+from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
 from k2.settings import SequenceSettings
+from tests.ingestion.sequence_rows import (
+    SMALL,
+    Column,
+    ReferenceModel,
+    Row,
+    check,
+    check_one_key,
+    encoded,
+    key_columns,
+    rows_of,
+)
 
-SMALL = SequenceSettings(reset_highest_number=3, reset_lowest_distance=12, duplicate_window=4, max_open_ranges=2)
 EXTREMES = [-(2**63), -(2**63) + 1, -1, 0, 2**62, 2**63 - 2, 2**63 - 1]
 MEGABYTE = 2**20
 MEMORY_LIMIT_BYTES = 64 * MEGABYTE
-
-Column: TypeAlias = "pa.Array | pa.ChunkedArray"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record: its session, exchange and symbol, and its number if it has one."""
-
-    key: Key
-    number: int | None
-
-
-class ReferenceModel:
-    """The scalar tracker behind three-part keys: one tracker a session, sessions share nothing."""
-
-    def __init__(self, sequence_settings: SequenceSettings) -> None:
-        self._settings = sequence_settings
-        self._trackers: dict[str, SequenceTracker] = {}
-        self.keys: list[Key] = []
-
-    def judge(self, row: Row) -> tuple[int, int]:
-        if row.number is None:
-            return NOT_JUDGED, NOT_JUDGED
-        session, exchange, symbol = row.key
-        if row.key not in self.keys:
-            self.keys.append(row.key)
-        tracker = self._trackers.setdefault(session, SequenceTracker(self._settings))
-        return tracker.judge(exchange, symbol, row.number)
-
-    def open_gaps(self) -> list[tuple[Key, int, int]]:
-        return [
-            (key, first, last) for key in self.keys for first, last in self._trackers[key[0]].get_gaps(key[1], key[2])
-        ]
-
-    def statistics(self, key: Key) -> SequenceStatistics:
-        return self._trackers[key[0]].get_statistics(key[1], key[2])
-
-
-def encoded(values: Sequence[str]) -> pa.DictionaryArray:
-    return pa.array(values, pa.string()).dictionary_encode()
-
-
-def key_columns(rows: Sequence[Row], chunk_at: int | None = None) -> list[Column]:
-    columns: list[Column] = []
-    for part in range(3):
-        values = [row.key[part] for row in rows]
-        if chunk_at is None:
-            columns.append(encoded(values))
-        else:
-            columns.append(pa.chunked_array([encoded(values[:chunk_at]), encoded(values[chunk_at:])]))
-    return columns
-
-
-def check(tracker: SequenceBatchTracker, rows: Sequence[Row], chunk_at: int | None = None) -> SequenceBatchResult:
-    numbers = [row.number for row in rows]
-    column = pa.array(numbers, pa.int64())
-    if chunk_at is not None:
-        column = pa.chunked_array([column.slice(0, chunk_at), column.slice(chunk_at)])
-    return tracker.check(key_columns(rows, chunk_at), column)
-
-
-def check_one_key(tracker: SequenceBatchTracker, numbers: Sequence[int | None]) -> SequenceBatchResult:
-    return check(tracker, [Row(("s1", "ASX", "BHP"), number) for number in numbers])
 
 
 def assert_agrees_with_model(
@@ -106,12 +50,6 @@ def assert_agrees_with_model(
     for key in model.keys:
         assert tracker.statistics(key) == model.statistics(key)
     return judged
-
-
-def rows_of(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[list[Row]]:
-    key = st.tuples(st.sampled_from(["s1", "s2"]), st.sampled_from(["ASX", "BINANCE"]), st.sampled_from(["BHP", "CBA"]))
-    one_key = st.just(("s1", "ASX", "BHP"))
-    return st.lists(st.builds(Row, key | one_key, numbers | st.none()), max_size=80)
 
 
 @given(
@@ -269,102 +207,6 @@ def test_chunked_plain_and_nullable_columns_share_one_compilation() -> None:
     check_one_key(tracker, [None, 1])
     check(SequenceBatchTracker.from_arrow(tracker.to_arrow()), rows)
     assert len(judge_rows.signatures) == 1
-
-
-def test_a_checkpoint_holds_one_readable_row_a_key() -> None:
-    tracker = SequenceBatchTracker(SMALL)
-    check_one_key(tracker, [20, 25, 18, 30, 32, 32])
-    table = tracker.to_arrow()
-    assert table.schema.metadata == {FORMAT_KEY: b"1"}
-    assert table.to_pylist() == [
-        {
-            "key": ["s1", "ASX", "BHP"],
-            "first": 20,
-            "lowest": 18,
-            "last": 32,
-            "highest_evicted": 24,
-            "total_messages": 6,
-            "in_order": 1,
-            "gaps": 3,
-            "out_of_order": 0,
-            "duplicates": 1,
-            "session_resets": 0,
-            "too_old": 1,
-            "lost_in_evicted_ranges": 4,
-            "open_ranges": [{"first": 26, "last": 29}, {"first": 31, "last": 31}],
-            "holes_before_first": [],
-        }
-    ]
-
-
-def test_holes_before_the_first_number_travel_apart_from_the_gaps() -> None:
-    tracker = SequenceBatchTracker()
-    check_one_key(tracker, [20, 15, 10, 25])
-    [row] = tracker.to_arrow().to_pylist()
-    assert row["holes_before_first"] == [{"first": 11, "last": 14}, {"first": 16, "last": 19}]
-    assert row["open_ranges"] == [{"first": 21, "last": 24}]
-    assert row["highest_evicted"] is None
-    assert SequenceBatchTracker.from_arrow(tracker.to_arrow()).to_arrow() == tracker.to_arrow()
-
-
-def test_a_checkpoint_read_back_in_pieces_continues() -> None:
-    tracker = SequenceBatchTracker()
-    rows = [Row(("s1", "ASX", f"S{symbol}"), number) for symbol in range(300) for number in (50, 40, 60, 70)]
-    check(tracker, rows)
-    table = tracker.to_arrow()
-    in_pieces = pa.concat_tables([table.slice(0, 7), table.slice(7, 200), table.slice(207)])
-    restored = SequenceBatchTracker.from_arrow(in_pieces)
-    assert restored.to_arrow() == table
-    part = SequenceBatchTracker.from_arrow(table.slice(100, 50))
-    assert part.open_gaps() == tracker.open_gaps()[200:300]
-
-
-def test_a_checkpoint_does_not_change_with_the_tracker() -> None:
-    tracker = SequenceBatchTracker()
-    check_one_key(tracker, [1, 3])
-    table = tracker.to_arrow()
-    before = table.to_pylist()
-    check_one_key(tracker, [7, 2])
-    assert table.to_pylist() == before
-
-
-def test_fewer_open_ranges_than_the_checkpoint_has_are_reached_at_the_next_one() -> None:
-    tracker = SequenceBatchTracker()
-    check_one_key(tracker, [1, 3, 5, 7, 9])
-    narrowed = SequenceBatchTracker.from_arrow(tracker.to_arrow(), SequenceSettings(max_open_ranges=2))
-    check_one_key(narrowed, [11])
-    assert [first for _, first, _ in narrowed.open_gaps()] == [8, 10]
-    assert narrowed.statistics(("s1", "ASX", "BHP"))["lost_in_evicted_ranges"] == 3
-
-
-@pytest.mark.parametrize(
-    ("metadata", "message"),
-    [({FORMAT_KEY: b"2"}, "has format version 2, this code reads version 1"), (None, "has no format version")],
-)
-def test_a_checkpoint_of_an_unknown_format_is_refused(metadata: dict[bytes, bytes] | None, message: str) -> None:
-    table = SequenceBatchTracker().to_arrow().replace_schema_metadata(metadata)
-    with pytest.raises(ProgressError, match=message):
-        SequenceBatchTracker.from_arrow(table)
-
-
-def damaged_checkpoints() -> dict[str, pa.Table]:
-    tracker = SequenceBatchTracker()
-    check_one_key(tracker, [1, 3])
-    table = tracker.to_arrow()
-    position = table.schema.get_field_index("last")
-    return {
-        "missing column": table.drop_columns("last"),
-        "wrong type": table.set_column(position, "last", pa.array([[1]])),
-        "null": table.set_column(position, "last", pa.array([None], pa.int64())),
-        "key twice": pa.concat_tables([table, table]),
-    }
-
-
-@pytest.mark.parametrize("damage", ["missing column", "wrong type", "null", "key twice"])
-def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str) -> None:
-    with pytest.raises(ProgressError, match="sequence checkpoint") as raised:
-        SequenceBatchTracker.from_arrow(damaged_checkpoints()[damage])
-    assert "\n" not in str(raised.value)
 
 
 def test_ten_thousand_keys_stay_below_64_megabytes() -> None:

@@ -1,6 +1,8 @@
 """The catalog: tables are created once whoever is first, and what cannot be used is said in one line."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 
-from k2.errors import K2Error, UnavailableError, UsageError
+from k2.errors import K2Error, RefusedError, UnavailableError, UsageError
 from k2.records.definition import RECORD_TYPES, TRADE, RecordType
 from k2.records.schemas import table_schema
 from k2.settings import StorageSettings
@@ -23,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def refusal(catalog_uri: str, warehouse: str) -> K2Error:
     """What opening the catalog and creating the tables ends with."""
-    with pytest.raises((UsageError, UnavailableError)) as caught:
+    with pytest.raises((UsageError, UnavailableError, RefusedError)) as caught:
         IcebergCatalog(StorageSettings(catalog_uri=catalog_uri, warehouse=warehouse)).create_tables()
     assert "\n" not in str(caught.value)
     return caught.value
@@ -144,11 +146,11 @@ def test_a_warehouse_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     [
         ("no address", UsageError),
         ("postgresql://k2:hunter2@host:port/db", UsageError),
-        ("postgresql+nothing://k2:hunter2@host/db", UnavailableError),
-        ("tape://k2:hunter2@host/db", UnavailableError),
+        ("postgresql+nothing://k2:hunter2@host/db", UsageError),
+        ("tape://k2:hunter2@host/db", UsageError),
         ("sqlite:////{folder}/a file/catalog.db", UsageError),
         ("sqlite:////{folder}", UnavailableError),
-        ("sqlite:////{folder}/a file", UnavailableError),
+        ("sqlite:////{folder}/a file", RefusedError),
     ],
 )
 def test_an_unusable_catalog_is_named_without_its_password(tmp_path: Path, uri: str, kind: type[K2Error]) -> None:
@@ -172,19 +174,48 @@ def test_a_table_that_does_not_exist_asks_for_init(warehouse: Warehouse) -> None
             look("market_data.candles")
 
 
-def test_a_catalog_that_was_taken_away_is_unavailable(warehouse: Warehouse) -> None:
+def test_a_catalog_that_was_overwritten_is_no_catalog_any_more(warehouse: Warehouse) -> None:
     catalog = warehouse.open_catalog()
     (warehouse.folder / "catalog.db").write_bytes(b"overwritten by something that is no database" * 100)
     for look in (catalog.load, catalog.metadata_location):
-        with pytest.raises(UnavailableError) as caught:
+        with pytest.raises(RefusedError, match="it must be restored") as caught:
             look(TRADE.table)
         assert "\n" not in str(caught.value)
-    with pytest.raises(UnavailableError, match="the catalog does not answer"):
+    with pytest.raises(RefusedError, match="the catalog does not answer"):
         catalog.create_tables()
+
+
+def test_a_catalog_that_another_process_holds_is_unavailable(warehouse: Warehouse) -> None:
+    holder = sqlite3.connect(warehouse.folder / "catalog.db", isolation_level=None)
+    with contextlib.closing(holder):
+        holder.execute("BEGIN EXCLUSIVE")
+        error = refusal(f"sqlite:///{warehouse.folder}/catalog.db?timeout=0.05", str(warehouse.folder / "warehouse"))
+    assert isinstance(error, UnavailableError)
+    assert "database is locked" in str(error)
 
 
 def test_a_table_whose_metadata_is_gone_is_unavailable(warehouse: Warehouse) -> None:
     catalog = warehouse.open_catalog()
     Path(catalog.metadata_location(TRADE.table).removeprefix("file://")).unlink()
+    with pytest.raises(UnavailableError, match=r"table market_data\.trades_v2 cannot be loaded"):
+        catalog.load(TRADE.table)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b'{"location', b"\xff\xfe", b"{}"], ids=["empty", "cut off", "no text", "no table"]
+)
+def test_a_table_whose_metadata_is_damaged_says_so(warehouse: Warehouse, body: bytes) -> None:
+    catalog = warehouse.open_catalog()
+    Path(catalog.metadata_location(TRADE.table).removeprefix("file://")).write_bytes(body)
+    with pytest.raises(RefusedError, match=r"table market_data\.trades_v2 cannot be loaded: .*damaged") as caught:
+        catalog.load(TRADE.table)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_warehouse_that_is_away_is_waited_for(warehouse: Warehouse) -> None:
+    catalog = warehouse.open_catalog()
+    tables = warehouse.folder / "warehouse" / "market_data"
+    tables.rename(warehouse.folder / "away")
+    tables.write_text("a file where a folder was")
     with pytest.raises(UnavailableError, match=r"table market_data\.trades_v2 cannot be loaded"):
         catalog.load(TRADE.table)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2.errors import UnavailableError, UsageError
+from k2.errors import RefusedError, StateLostError, UnavailableError, UsageError
 from k2.ingestion.judging import PartitionState
 from k2.records.definition import QUOTE, TRADE
 from k2.storage.plan import OpenGap, ReadPlan
@@ -258,11 +258,11 @@ def test_open_gaps_are_those_of_the_current_state(writer: TableWriter, reader: T
     assert reader.open_gaps(TRADE.table) == (miner,)
 
 
-def test_a_lost_state_checkpoint_is_unavailable(warehouse: Warehouse, writer: TableWriter, reader: TableReader) -> None:
+def test_a_lost_state_checkpoint_is_named(warehouse: Warehouse, writer: TableWriter, reader: TableReader) -> None:
     advance(writer, 0, None, 2)
     for path in (warehouse.folder / "warehouse/market_data/trades_v2/state").iterdir():
         path.unlink()
-    with pytest.raises(UnavailableError, match=r"state checkpoint .* cannot be read"):
+    with pytest.raises(StateLostError, match=r"state checkpoint .* is gone"):
         reader.open_gaps(TRADE.table)
 
 
@@ -274,6 +274,17 @@ def test_a_lost_manifest_is_unavailable(
     for path in (warehouse.folder / "warehouse/market_data/trades_v2/metadata").glob(lost):
         path.unlink()
     with pytest.raises(UnavailableError, match=r"the manifests of .*trades_v2.* cannot be read"):
+        reader.plan(TRADE.table)
+
+
+@pytest.mark.parametrize("damaged", ["snap-*.avro", "*-m0.avro"])
+def test_a_damaged_manifest_is_said_to_be_so(
+    warehouse: Warehouse, writer: TableWriter, reader: TableReader, damaged: str
+) -> None:
+    advance(writer, 0, None, 2)
+    for path in (warehouse.folder / "warehouse/market_data/trades_v2/metadata").glob(damaged):
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(RefusedError, match=r"a manifest of .*trades_v2.* is damaged"):
         reader.plan(TRADE.table)
 
 

@@ -1,0 +1,245 @@
+"""Where log and table cannot be brought together, the consumer stops and says so; it never guesses.
+
+A foreign cluster, a truncated log, a topic made anew (between two runs or under a running consumer) and a changed
+number of partitions MUST each stop the consumer with exit code 76 and one clear line, and the table MUST stay as it
+is (CON-6e). So MUST a state checkpoint that is gone or was altered; going back to a snapshot whose state is whole MUST
+then bring everything back (CON-6h), and a table rolled back MUST take in again exactly what was rolled back (CON-6d).
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.clause import ClauseRun
+from conformance.drivers.facts import record_fact
+from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
+from conformance.drivers.observing import observe_tables
+from conformance.drivers.table_view import PROGRESS_PROPERTY, open_table
+from conformance.history import HistoryWriter
+from conformance.run import PROJECT_ROOT
+from conformance.stacks.embedded import EmbeddedStack
+from k2.embedded.processes import ChildProcess
+from k2.feeds.feed import FeedRecord
+from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
+from k2.records.definition import TRADE, topic
+
+TOPIC = topic("crypto", "trades")
+PARTITIONS = 4
+STOP_TIMEOUT_SECONDS = 60.0
+PROGRESS_EXIT_STATUS = 76
+BATCH_ROWS = 200
+RECORDS = 1_000
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
+    """A stack whose consumer commits several small batches."""
+    with EmbeddedStack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as running:
+        yield running
+
+
+@pytest.mark.clause(
+    name="stop_conditions",
+    claims=("CON-6e",),
+    checker="facts",
+    title="Log and table that do not belong together stop the consumer, and the table stays as it is",
+    minimum_samples=10,
+    remedy="see k2/ingestion/assignment.py",
+)
+def test_log_and_table_that_do_not_belong_together_stop_the_consumer(
+    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
+) -> None:
+    with clause.history(seed=31) as history:
+        take_in(stack, history, feed_records(stack, trades(31, RECORDS)))
+        with foreign_cluster(tmp_path) as environment:
+            stops(stack, history, "a foreign cluster", "was filled from cluster", environment)
+
+        feed_records(stack, trades(32, RECORDS))
+        partition, offset = max(next_offsets(stack).items(), key=lambda entry: entry[1])
+        stack.command_broker("delete_records", topic=TOPIC, partition=partition, before_offset=offset + 10)
+        stops(stack, history, "a truncated log", f"the table needs offset {offset}, the log holds {offset + 10} to")
+
+        recreate_topic(stack)
+        # More than before, so that the table's offsets are in the new log.
+        feed_records(stack, trades(33, 3 * RECORDS))
+        stops(stack, history, "a topic made anew", f"{TOPIC} was deleted and made anew")
+
+        forget_topic_id(stack, partition_count=PARTITIONS - 1)
+        stops(stack, history, "a changed number of partitions", "had 3 partitions")
+    clause.judge()
+
+
+@pytest.mark.clause(
+    name="stop_conditions/under_a_running_consumer",
+    claims=("CON-6e",),
+    checker="facts",
+    title="A topic made anew under a running consumer stops it before a message of the new one is a row",
+    minimum_samples=2,
+    remedy="see AssignedPartitions.check_topics",
+)
+def test_a_topic_made_anew_under_a_running_consumer_stops_it(stack: EmbeddedStack, clause: ClauseRun) -> None:
+    with clause.history(seed=34) as history:
+        fed = feed_records(stack, trades(34, RECORDS))
+        consumer = stack.start_consumer("trades")
+        wait_until_drained(stack, history, fed.acknowledged_ends(), lambda: consumer.returncode() is None)
+        snapshot = current_snapshot(stack)
+        recreate_topic(stack)
+        # More than before, so that the client's old positions are in the new log.
+        feed_records(stack, trades(35, 3 * RECORDS))
+        record_fact(history, "exit status", PROGRESS_EXIT_STATUS, consumer.wait, STOP_TIMEOUT_SECONDS)
+        said = consumer.last_log_line()
+        record_fact(history, "it says why", True, lambda: f"{TOPIC} was deleted and made anew" in said)
+        record_fact(history, "the table is as it was", snapshot, current_snapshot, stack)
+    clause.judge()
+
+
+@pytest.mark.clause(
+    name="stop_conditions/lost_state",
+    claims=("CON-6h", "CON-6d"),
+    checker="delivery",
+    title="After a lost and an altered state checkpoint a rollback brings every record back, once",
+    minimum_samples=RECORDS,
+    remedy="see k2/storage/checkpoints.py and k2/storage/rollback.py",
+)
+def test_lost_state_stops_and_a_rollback_brings_everything_back(stack: EmbeddedStack, clause: ClauseRun) -> None:
+    facts = clause.part("stop_conditions/lost_state_stops", ("CON-6h",), "facts", "Lost state stops the consumer", 8)
+    with clause.history(seed=36) as history, facts.history(seed=36) as seen:
+        first = feed_records(stack, trades(36, RECORDS))
+        take_in(stack, history, first)
+        for name, damage, said in (
+            ("a state checkpoint that is gone", Path.unlink, "is gone"),
+            ("a state checkpoint that was altered", alter, "was altered after it was written"),
+        ):
+            damage(newest_checkpoint(stack))
+            stops(stack, seen, name, said)
+            rows_before = total_rows(stack)
+            answer = k2(stack, "rollback", "--data-type", "trades", "--json")
+            record_fact(seen, f"rollback after {name}", 0, lambda status=answer.returncode: status)
+            undone = json.loads(answer.stdout or "{}").get("rows_removed", -1)
+            record_fact(seen, f"rows undone after {name}", undone, lambda rows=rows_before: rows - total_rows(stack))
+            take_in(stack, history, first)
+        last = feed_records(stack, trades(37, RECORDS))
+        take_in(stack, history, last)
+        history.observe("fed", Fed([*first.items, *last.items]).table("trades"), "trades")
+        observe_tables(history, stack, ["trades"])
+    facts.judge()
+    clause.judge()
+
+
+def trades(seed: int, records: int) -> Iterator[FeedRecord]:
+    """Trades of the synthetic exchange."""
+    return iter(SyntheticExchange(SyntheticSettings(seed=seed, records=records, trade_share=1.0)))
+
+
+def take_in(stack: EmbeddedStack, history: HistoryWriter, fed: Fed) -> None:
+    """Run a consumer until the table has it all, and stop it."""
+    consumer = stack.start_consumer("trades")
+    wait_until_drained(stack, history, fed.acknowledged_ends(), lambda: consumer.returncode() is None)
+    consumer.stop()
+
+
+def stops(
+    stack: EmbeddedStack, history: HistoryWriter, name: str, said: str, environment: Mapping[str, str] | None = None
+) -> None:
+    """Facts: a consumer started now ends with the exit code of ProgressError, says why, and changes nothing."""
+    before = current_snapshot(stack)
+    consumer = stack.start_consumer("trades", environment=environment)
+    record_fact(history, f"exit status on {name}", PROGRESS_EXIT_STATUS, ended, consumer)
+    last_line = consumer.last_log_line()
+    record_fact(history, f"what is said of {name}", True, lambda: said in last_line)
+    record_fact(history, f"the table after {name}", before, current_snapshot, stack)
+
+
+def ended(consumer: ChildProcess) -> int:
+    """Exit status; a consumer that goes on is stopped, and that is no status of its own."""
+    try:
+        return consumer.wait(STOP_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        consumer.stop()
+        return -1
+
+
+@contextmanager
+def foreign_cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Another cluster, and the settings of a consumer that is pointed to it."""
+    arguments = ["k2.embedded.broker", "--topic", TOPIC, "--partitions", str(PARTITIONS)]
+    broker = ChildProcess("other-broker", arguments, tmp_path / "logs" / "other-broker.log")
+    try:
+        servers = json.loads(broker.next_line())["bootstrap_servers"]
+        yield {"K2_KAFKA__BOOTSTRAP_SERVERS": servers, "K2_CONSUMER__ACCEPT_NEW_CLUSTER": "false"}
+    finally:
+        broker.stop()
+
+
+def recreate_topic(stack: EmbeddedStack) -> None:
+    """Delete the topic and make it anew."""
+    stack.command_broker("delete_topic", topic=TOPIC)
+    stack.command_broker("create_topic", topic=TOPIC, partitions=PARTITIONS)
+
+
+def current_snapshot(stack: EmbeddedStack) -> int:
+    """Id of the table's current snapshot."""
+    snapshot = table(stack).current_snapshot()
+    assert snapshot is not None
+    return int(snapshot.snapshot_id)
+
+
+def total_rows(stack: EmbeddedStack) -> int:
+    """Rows of the current snapshot, as its summary says."""
+    summary = table(stack).current_snapshot().summary
+    return int(summary.additional_properties["total-records"])
+
+
+def table(stack: EmbeddedStack) -> Any:
+    """The table of trades."""
+    storage = stack.settings.storage
+    return open_table(storage.catalog_uri, storage.warehouse, TRADE.table)
+
+
+def progress(stack: EmbeddedStack) -> dict[str, Any]:
+    """The table's progress, as it stands in the current snapshot."""
+    summary = table(stack).current_snapshot().summary
+    document: dict[str, Any] = json.loads(summary.additional_properties[PROGRESS_PROPERTY])
+    return document
+
+
+def next_offsets(stack: EmbeddedStack) -> dict[int, int]:
+    """Next offset of each partition of the topic."""
+    (topics,) = progress(stack)["clusters"].values()
+    return {int(partition): entry[0] for partition, entry in topics[TOPIC].items()}
+
+
+def newest_checkpoint(stack: EmbeddedStack) -> Path:
+    """The state checkpoint that the newest snapshot brought: the one that its parent does not name."""
+    (topics,) = progress(stack)["clusters"].values()
+    paths = [Path(entry[1].removeprefix("file://")) for entry in topics[TOPIC].values()]
+    return max(paths, key=lambda path: path.stat().st_mtime_ns)
+
+
+def alter(path: Path) -> None:
+    """Change one byte in the middle."""
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
+
+
+def forget_topic_id(stack: EmbeddedStack, partition_count: int) -> None:
+    """Commit an empty snapshot as a writer would on a cluster that gives no topic ids."""
+    document = progress(stack)
+    name = next(name for name in document["topics"] if name.endswith(f"/{TOPIC}"))
+    document["topics"][name] = [partition_count, None]
+    transaction = table(stack).transaction()
+    transaction.update_snapshot(snapshot_properties={PROGRESS_PROPERTY: json.dumps(document)}).fast_append().commit()
+    transaction.commit_transaction()
+
+
+def k2(stack: EmbeddedStack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the k2 command on the stack's data directory."""
+    command = [sys.executable, "-m", "k2.cli", "--data-dir", str(stack.directory), *arguments]
+    return subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=60)
