@@ -50,7 +50,7 @@ class _Look:
         began, ended: when.
         came_after, came_before: the last rows it could see came between these times.
         brought: whether there were more rows than at the look before.
-        last: whether the next look saw more rows: they may have come while this one was under way.
+        last: whether the next look saw more rows, or there is none: they may have come while this one was under way.
         values: the operation's attributes.
     """
 
@@ -140,7 +140,7 @@ def _looks(operations: Sequence[Operation]) -> list[_Look]:
         if not rows:
             # What has never come is no silence.
             came_after = came_before = ended
-        following = operations[position + 1].attributes["rows"] if position + 1 < len(operations) else rows
+        following = operations[position + 1].attributes["rows"] if position + 1 < len(operations) else None
         values = dict(operation.attributes)
         looks.append(_Look(began, ended, came_after, came_before, brought, following != rows, values))
     return looks

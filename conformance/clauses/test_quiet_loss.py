@@ -44,12 +44,12 @@ FAULTS = ("feed_frozen", "feed_killed", "consumer_killed")
     remedy="see k2/api/freshness.py, and k2/storage/freshness.py for what a commit leaves behind",
 )
 def test_a_silent_feed_is_noticed_whichever_process_stopped(stack: EmbeddedStack, clause: ClauseRun) -> None:
-    plan: dict[str, Any] = {
-        "limit_seconds": LIMIT_SECONDS,
-        "delay_seconds": DELAY_SECONDS,
-        "control_seconds": CONTROL_SECONDS,
-    }
-    with clause.history(**plan, required_faults=list(FAULTS)) as history:
+    with clause.history(
+        limit_seconds=LIMIT_SECONDS,
+        delay_seconds=DELAY_SECONDS,
+        control_seconds=CONTROL_SECONDS,
+        required_faults=list(FAULTS),
+    ) as history:
         watch = start(stack)
         with watching(watch, history):
             wait_for_rows(watch)

@@ -15,6 +15,7 @@ from conformance.planted import (
     dead_letters,
     delivery,
     facts,
+    freshness,
     provenance,
     request_limits,
     sequence,
@@ -31,6 +32,7 @@ SUITES: tuple[Suite, ...] = (
     dead_letters.SUITE,
     audit.SUITE,
     facts.SUITE,
+    freshness.SUITE,
     checkpoint.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)

@@ -125,8 +125,6 @@ class _TransactionalProducer:
                 "transactional.id": f"{kafka.group_id}-replay-{dead_letter_topic(topic)}",
                 "transaction.timeout.ms": max(_SHORTEST_TRANSACTION_TIMEOUT_MS, kafka.delivery_timeout_ms),
                 "message.max.bytes": _LARGEST_MESSAGE_BYTES,
-                # Without a callback the client throws a fatal error into whatever call is under way; the next says it.
-                "error_cb": _ignore_event,
             }
         )
         try:
@@ -145,7 +143,8 @@ class _TransactionalProducer:
                 self._send_markers([kept for kept in left if kept.key not in refused])
                 self._commit()
                 break
-            except KafkaException as error:
+            except (KafkaException, SystemError) as raised:
+                error = _thrown_by_client(raised)
                 # The broker refuses a message only once it has seen it: then the rest is sent without it.
                 if not self._abort(error) or len(refused) == known:
                     raise self._failure(error) from error
@@ -229,8 +228,12 @@ class _TransactionalProducer:
         )
 
 
-def _ignore_event(error: KafkaError) -> None:
-    """Calls and deliveries fail with what there is to know."""
+def _thrown_by_client(raised: KafkaException | SystemError) -> KafkaException:
+    """The client throws a fatal error into whatever runs; out of a callback it comes as the cause of a SystemError."""
+    error = raised.__cause__ if isinstance(raised, SystemError) else raised
+    if not isinstance(error, KafkaException):
+        raise raised
+    return error
 
 
 def _ignore_delivery(error: KafkaError | None, message: Message) -> None:

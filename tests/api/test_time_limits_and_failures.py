@@ -166,7 +166,8 @@ def test_health_tells_what_is_ready(client: TestClient, opened: Opened) -> None:
         "live": True,
         "ready": True,
         "degradation_level": "NOMINAL",
-        "checks": {"catalog": "ok"},
+        "checks": {"catalog": "ok", "freshness": "ok"},
+        "freshness": {"limit_seconds": 300.0, "tables": {"trades": {}, "quotes": {}}},
     }
     opened.source.readable = False
     answer = client.get("/health")

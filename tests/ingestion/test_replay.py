@@ -23,7 +23,7 @@ from tests.ingestion.dead_letter_samples import LETTER, FixedClock, keep, letter
 from tests.ingestion.market_records import CRYPTO_TRADES, encoded, trade, trades
 from tests.ingestion.stage import CLOSED_PORT, PARTITIONS, PATIENCE_SECONDS, QUIET, Stage, kafka_settings
 
-PRODUCE_API, INIT_PRODUCER_ID_API, END_TRANSACTION_API = 0, 22, 26
+PRODUCE_API, INIT_PRODUCER_ID_API, ADD_PARTITIONS_API, END_TRANSACTION_API = 0, 22, 24, 26
 ALL = LetterFilter()
 
 
@@ -201,10 +201,11 @@ def test_a_second_replay_in_the_same_directory_is_refused(bench: Bench) -> None:
     assert bench.replay() == (1, 0)
 
 
+@pytest.mark.parametrize("api", [PRODUCE_API, ADD_PARTITIONS_API, END_TRANSACTION_API])
 @pytest.mark.parametrize("code", [KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
-def test_a_replay_that_another_machine_took_over_says_so(bench: Bench, code: int) -> None:
-    bench.send(*letters(1))
-    bench.broker.fail_requests(END_TRANSACTION_API, [code])
+def test_a_replay_that_another_machine_took_over_says_so(bench: Bench, api: int, code: int) -> None:
+    bench.send(*letters(1, 2))
+    bench.broker.fail_requests(api, [code])
     with pytest.raises(DeliveryError, match=r"^another replay of market\.crypto\.trades has taken over"):
         bench.replay()
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from k2.clock import SystemClock
 from k2.errors import UnavailableError, UsageError
+from k2.observability.freshness import NewestRows
 from k2.observability.metrics import Metrics
 from k2.query.connection import DuckDBDatabase
 from k2.query.engine import QueryEngine
@@ -30,6 +31,7 @@ class FileTableSource:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.readable = True
+        self.newest: dict[str, tuple[NewestRows, ...]] = {}
 
     def commit(self, record_type: RecordType, rows: pa.Table) -> int:
         """Write the next file; gives the snapshot id."""
@@ -65,6 +67,11 @@ class FileTableSource:
         if table != TRADE.table or exchange not in (None, GAP.exchange) or symbol not in (None, GAP.symbol):
             return ()
         return (GAP,)
+
+    def newest_rows(self, table: str) -> tuple[NewestRows, ...]:
+        if not self.readable:
+            raise UnavailableError("the catalog at sqlite:///secret-place does not answer")
+        return self.newest.get(table, ())
 
 
 @dataclass(frozen=True)
