@@ -89,20 +89,24 @@ def freeze_feed(watch: Watch) -> str:
 
 
 def thaw_feed(watch: Watch) -> None:
+    """Let the frozen feed go on."""
     watch.stack.process("feed").signal(signal.SIGCONT)
 
 
 def kill_feed(watch: Watch) -> str:
+    """Kill the feed; answers what was done."""
     feed = watch.stack.process("feed")
     feed.signal(signal.SIGKILL)
     return effect_of_kill(feed)
 
 
 def start_feed(watch: Watch) -> None:
+    """Start another feed."""
     watch.stack.start_feed(RECORDS_PER_SECOND, seed=2)
 
 
 def kill_consumer(watch: Watch) -> str:
+    """Kill the consumer; answers what was done."""
     consumer = watch.stack.process(f"consumer-{DATA_TYPE}")
     watch.consumer_metrics_url = None
     consumer.signal(signal.SIGKILL)
@@ -110,4 +114,5 @@ def kill_consumer(watch: Watch) -> str:
 
 
 def start_consumer(watch: Watch) -> None:
+    """Start another consumer."""
     watch.consumer_metrics_url = metrics_url(watch.stack.start_consumer(DATA_TYPE, environment=METRICS))

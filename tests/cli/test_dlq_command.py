@@ -14,6 +14,7 @@ import structlog
 
 from k2.cli import main
 from k2.commands.dead_letter_output import DUMPED_BYTES, hex_dump
+from k2.commands.progress import ProgressLine
 from k2.embedded.broker import EmbeddedBroker
 from k2.embedded.platform import all_topics
 from k2.ingestion.dead_letters import HEADER_REPLAY_OF
@@ -251,6 +252,17 @@ def test_a_letter_that_was_rejected_again_says_whose_replay_it_is(desk: Desk, ad
     assert lines[-3].endswith(", came back")
     assert lines[-2].endswith(f"replay of {source}")
     assert desk.answer("replay", "--again") == "sent 1 of 2 that match, 1 replayed before\n"
+
+
+@pytest.mark.parametrize(("is_terminal", "shown"), [(True, "\r\x1b[Kreading: 1 of 2,000\r\x1b[K"), (False, "")])
+def test_progress_is_one_line_that_a_terminal_alone_sees(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool, shown: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    with ProgressLine("reading") as progress:
+        progress(1, 2_000)
+        progress(2, 2_000)
+    assert capsys.readouterr() == ("", shown)
 
 
 def test_bytes_are_dumped_up_to_a_limit() -> None:
