@@ -1,8 +1,9 @@
-"""Speed of the sequence check, the scalar model beside the vectorised tracker, and what 10,000 keys hold.
+"""Speed of the sequence check, the scalar model beside the vectorised tracker, and what 10,000 keys hold and write.
 
 Run from the checkout: python -m benchmarks.sequence [--rows 1000000] [--symbols 1000] [--rounds 5] [--json]
 
 Symbols arrive at random, each with its own numbering, and a few in ten thousand rows are missing, late or repeated.
+Beyond the bound means that the tracker knows only half of the symbols, so that every other row has a key forgotten.
 Times are of the check alone, without building the columns; the best and the median of the rounds are shown, after one
 round that is not counted.
 """
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from k2.ingestion.sequence_batch import SequenceBatchTracker
 from k2.ingestion.sequence_tracker import SequenceTracker
+from k2.settings import SequenceSettings
 
 EXCHANGE = "BINANCE"
 MISSING_PER_ROW = 0.0005
@@ -68,7 +70,7 @@ def generate(rows: int, symbols: int, random_seed: int) -> Traffic:
 
 def scalar_round(traffic: Traffic) -> Callable[[], None]:
     """One timed round of the reference model."""
-    tracker = SequenceTracker()
+    tracker = SequenceTracker(SequenceSettings(max_keys=len(traffic.symbols)))
     symbols = [traffic.symbols[code] for code in traffic.symbol_codes.tolist()]
     numbers = traffic.numbers.tolist()
 
@@ -79,9 +81,26 @@ def scalar_round(traffic: Traffic) -> Callable[[], None]:
     return check
 
 
-def vectorised_round(traffic: Traffic) -> Callable[[], None]:
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the state of MEMORY_KEYS keys with MEMORY_GAPS_PER_KEY open gaps each takes."""
+
+    keys: int
+    gaps_per_key: int
+    megabytes: float
+    checkpoint_megabytes: float
+    to_arrow_seconds: float
+    from_arrow_seconds: float
+
+
+def beyond_the_bound_round(traffic: Traffic) -> Callable[[], None]:
+    """One timed round of a batch tracker that knows half of the symbols."""
+    return vectorised_round(traffic, max_keys=max(1, len(traffic.symbols) // 2))
+
+
+def vectorised_round(traffic: Traffic, max_keys: int | None = None) -> Callable[[], None]:
     """One timed round of the batch tracker: all rows in one batch."""
-    tracker = SequenceBatchTracker()
+    tracker = SequenceBatchTracker(SequenceSettings(max_keys=max_keys or len(traffic.symbols)))
     keys, numbers = columns(traffic), pa.array(traffic.numbers)
 
     def check() -> None:
@@ -114,14 +133,36 @@ def measure(
     return Measurement(implementation, min(seconds), median_seconds, len(traffic.numbers) / median_seconds / 1e6)
 
 
-def state_megabytes() -> float:
-    """Numeric state of MEMORY_KEYS keys with MEMORY_GAPS_PER_KEY open gaps each."""
+def measure_state(rounds: int) -> State:
+    """Numeric state in memory, its checkpoint as a file, and the median times to make and to read one."""
     tracker = SequenceBatchTracker()
     codes = np.tile(np.arange(MEMORY_KEYS, dtype=np.int32), MEMORY_GAPS_PER_KEY + 1)
     numbers = np.repeat(1 + 2 * np.arange(MEMORY_GAPS_PER_KEY + 1), MEMORY_KEYS)
     traffic = Traffic([f"SYMBOL-{code:05}" for code in range(MEMORY_KEYS)], codes, numbers)
     tracker.check(columns(traffic), pa.array(numbers))
-    return tracker.state_bytes / 2**20
+    table = tracker.to_arrow()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return State(
+        MEMORY_KEYS,
+        MEMORY_GAPS_PER_KEY,
+        tracker.state_bytes / 2**20,
+        sink.getvalue().size / 2**20,
+        median_seconds(tracker.to_arrow, rounds),
+        median_seconds(lambda: SequenceBatchTracker.from_arrow(table), rounds),
+    )
+
+
+def median_seconds(work: Callable[[], object], rounds: int) -> float:
+    """The median time of some work, after one round that is not counted."""
+    work()
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def main() -> None:
@@ -136,15 +177,16 @@ def main() -> None:
     measurements = [
         measure("scalar model", scalar_round, traffic, options.rounds),
         measure("vectorised", vectorised_round, traffic, options.rounds),
+        measure("vectorised, beyond the bound", beyond_the_bound_round, traffic, options.rounds),
     ]
-    megabytes = state_megabytes()
+    state = measure_state(options.rounds)
     if options.json:
         figures = {
             "rows": options.rows,
             "symbols": options.symbols,
             "rounds": options.rounds,
             "measurements": [asdict(measurement) for measurement in measurements],
-            "state": {"keys": MEMORY_KEYS, "gaps_per_key": MEMORY_GAPS_PER_KEY, "megabytes": megabytes},
+            "state": asdict(state),
         }
         sys.stdout.write(json.dumps(figures) + "\n")
         return
@@ -159,7 +201,11 @@ def main() -> None:
         )
     console = Console()
     console.print(table)
-    console.print(f"state of {MEMORY_KEYS:,} keys with {MEMORY_GAPS_PER_KEY} open gaps each: {megabytes:.1f} MiB")
+    console.print(
+        f"state of {state.keys:,} keys with {state.gaps_per_key} open gaps each: {state.megabytes:.1f} MiB; "
+        f"checkpoint {state.checkpoint_megabytes:.1f} MiB, made in {state.to_arrow_seconds * 1e3:.0f} ms, "
+        f"read in {state.from_arrow_seconds * 1e3:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

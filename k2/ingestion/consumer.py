@@ -232,6 +232,7 @@ class MarketDataConsumer:
         count = self._metrics.increment
         count("k2_messages_received_total", kind, len(polled.messages))
         count("k2_duplicates_detected_total", kind, judged.duplicates)
+        count("k2_sequence_keys_forgotten_total", kind, judged.keys_forgotten)
         count("k2_consumer_commits_total", {**kind, "outcome": "success"})
         self._metrics.observe("k2_consumer_batch_rows", len(polled.messages), kind)
         for event, number in judged.events.items():

@@ -144,8 +144,11 @@ class LogReader:
                 failure, self._failure = self._failure, None
                 raise failure
             self._in_hand.extend(message for message in fetched if self._is_usable(message))
-            self._note_ends()
+            if time.monotonic() - self._ends_noted_at > ENDS_INTERVAL_SECONDS:
+                self._note_ends()
         messages, self._in_hand = self._in_hand, []
+        if messages:
+            self._note_ends()
         return self._batch(messages)
 
     def restart(self, offsets: Mapping[Place, int]) -> None:
@@ -167,10 +170,7 @@ class LogReader:
         self._client.close()
 
     def _note_ends(self) -> None:
-        now = time.monotonic()
-        if now - self._ends_noted_at < ENDS_INTERVAL_SECONDS:
-            return
-        self._ends_noted_at = now
+        self._ends_noted_at = time.monotonic()
         ends: dict[Place, int] = {}
         for assigned in self._client.assignment():
             try:

@@ -59,7 +59,7 @@ def test_a_failed_claim_takes_all_points_of_its_criterion(tmp_path: Path) -> Non
         verdict("table", "CON-6b"),
     )
     assert points(result, "CON-3") == 0
-    assert points(result, "CON-6") == Fraction(8) / 5
+    assert points(result, "CON-6") == Fraction(8) / 9
     assert "3 records lost" in claim(result, "CON-3b").reason
 
 

@@ -165,7 +165,9 @@ def test_a_snapshot_of_somebody_else_leaves_the_last_word_standing(
 ) -> None:
     advance(writer, 0, None, 2)
     before = reader.newest_rows(TRADE.table)
-    warehouse.table().delete("kafka_offset = 0")
+    transaction = warehouse.table().transaction()
+    transaction.update_snapshot().fast_append().commit()
+    transaction.commit_transaction()
     assert reader.newest_rows(TRADE.table) == before
 
 
