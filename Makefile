@@ -10,7 +10,7 @@ STACK ?= embedded
 LOCK_OPTIONS ?=
 
 # The caller's own Python settings must not leak into the project's environment.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -60,6 +60,6 @@ $(BOOTSTRAPPED): requirements/bootstrap.txt scripts/create_environment.sh
 # Editable, without build isolation and without dependencies: nothing is fetched but what the lock names.
 $(INSTALLED): $(BOOTSTRAPPED) requirements/dev.txt pyproject.toml
 	@echo 'setup: installing the locked requirements into .venv'
-	@$(UV) pip sync --quiet --require-hashes --python $(PYTHON_BIN) requirements/dev.txt
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PYTHON_BIN) requirements/dev.txt
 	@$(UV) pip install --quiet --python $(PYTHON_BIN) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -16,6 +16,9 @@ from conformance.history import Header, HistoryWriter, history_sha256
 from conformance.judge import judge
 
 
+NOTE_PROPERTY = "k2_note"
+
+
 @dataclass(frozen=True, slots=True)
 class ClauseMarker:
     """The arguments of `@pytest.mark.clause`.
@@ -106,6 +109,10 @@ class ClauseRun:
             parameters={"minimum_samples": self._marker.minimum_samples, **parameters},
         )
         return HistoryWriter(self.history_path, header)
+
+    def note(self, text: str) -> None:
+        """Have a measured figure shown beside the verdict; it belongs into the history as well."""
+        self._item.user_properties.append((NOTE_PROPERTY, text))
 
     def judge(self) -> Verdict:
         """Judge the finished history, keep the verdict as evidence, and fail the test unless it passed."""

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from conformance import planted
 from conformance.mutants import run_mutants, write_results
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
+# More stacks at once than this fit no machine that runs them for a verdict in minutes.
+_MOST_WORKERS = 4
 _SHOWN_VERSIONS = ("confluent-kafka", "duckdb", "fastapi", "numba", "pyarrow", "pyiceberg", "pytest", "uvicorn")
 
 
@@ -49,7 +53,7 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     for name in ("verdicts.jsonl", "checkers.jsonl", "mutants.jsonl"):
         (directory / name).touch()
     print(f"run {run_id}: clauses on the {options.stack} stack, evidence in {directory}", flush=True)
-    status = _pytest(options, directory)
+    status = _run_passes(options, directory)
     print("checking the checkers against planted defects ...", flush=True)
     planted.write_checkers(directory / "checkers.jsonl")
     if options.mutants and options.only is None:
@@ -73,14 +77,27 @@ def _make_empty(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def _pytest(options: RunOptions, directory: Path) -> int:
+def _run_passes(options: RunOptions, directory: Path) -> int:
+    """Run the clauses side by side, then those that bear no neighbour; the worse of the two exit statuses."""
+    # One more than there are cores: clauses wait for sessions to expire and batches to end as much as they compute.
+    workers = min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
+    # One at a time to whoever is free: clauses differ too much in length to be dealt out beforehand.
+    side_by_side = ("-n", str(workers), "--dist", "load", "--maxschedchunk", "1")
+    statuses = [_pytest(options, directory, "together", side_by_side), _pytest(options, directory, "alone", ())]
+    ran = [status for status in statuses if status != pytest.ExitCode.NO_TESTS_COLLECTED]
+    return max(ran, default=int(pytest.ExitCode.NO_TESTS_COLLECTED))
+
+
+def _pytest(options: RunOptions, directory: Path, which: str, parallel: Sequence[str]) -> int:
     arguments = [
         *(sys.executable, "-m", "pytest", "conformance/clauses", "-p", "no:cacheprovider", "-q", "--no-header"),
         "--no-summary",
         *("--capture=fd", "--show-capture=no", "--tb=no", "-o", "console_output_style=classic"),
         f"--k2-run-dir={directory.absolute()}",
         f"--k2-stack={options.stack}",
-        f"--junitxml={directory / 'junit.xml'}",
+        f"--k2-pass={which}",
+        *parallel,
+        f"--junitxml={directory / f'junit-{which}.xml'}",
         f"--alluredir={directory / 'allure'}",
         *([f"--k2-only={options.only}"] if options.only else []),
     ]

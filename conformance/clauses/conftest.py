@@ -1,16 +1,17 @@
 """Pytest's part: gives each clause a history to write, and turns its verdict into evidence and a line of progress."""
 
+import enum
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import orjson
 import pytest
 
-from conformance.clause import ClauseMarker, ClauseRun, allure_labels
+from conformance.clause import NOTE_PROPERTY, ClauseMarker, ClauseRun, allure_labels
 from conformance.drivers.captures import captures_folder
 from conformance.stacks.embedded import EmbeddedStack
 
@@ -19,21 +20,37 @@ HARNESS_ERROR = "harness error: "
 _SYMBOLS = {"pass": "pass   ", "fail": "FAIL   ", "unknown": "unknown"}
 
 
+class Pass(enum.StrEnum):
+    """A run has two passes: most clauses side by side, then one by one those that bear no neighbour."""
+
+    TOGETHER = "together"
+    ALONE = "alone"
+
+    @classmethod
+    def of(cls, item: pytest.Item) -> Self:
+        """The pass a clause belongs to."""
+        return cls("alone" if item.get_closest_marker("alone") else "together")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options the runner passes."""
     parser.addoption("--k2-run-dir", type=Path, default=None, help="run directory that takes histories and verdicts")
     parser.addoption("--k2-stack", default="embedded", help="stack to run on")
     parser.addoption("--k2-only", default=None, help="only clauses whose name starts so, or that cite this id")
+    parser.addoption("--k2-pass", choices=list(Pass), default=None, help="only clauses of this pass; default: all")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker and, where a run directory is given, collect evidence into it."""
     config.addinivalue_line("markers", "full_profile: a clause that takes minutes, run with PROFILE=full only")
     config.addinivalue_line(
+        "markers", "alone: a clause that measures time or memory, or looks back on the others; run after them, singly"
+    )
+    config.addinivalue_line(
         "markers", "clause(name, claims, checker, title, minimum_samples, remedy): what a test decides"
     )
     run_directory = config.getoption("--k2-run-dir")
-    if run_directory is not None:
+    if run_directory is not None and not _is_worker(config):
         config.pluginmanager.register(EvidenceCollector(run_directory), "k2-evidence")
 
 
@@ -44,13 +61,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     run_directory = config.getoption("--k2-run-dir")
     if run_directory is not None:
         lines = [marker.suite_line(item) for item in items if (marker := ClauseMarker.of(item))]
-        (run_directory / "clauses.jsonl").write_bytes(
-            b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
-        )
+        # Every worker collects the same clauses, and none may see a file half written.
+        partial = run_directory / f"clauses.jsonl.{os.getpid()}"
+        partial.write_bytes(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
+        partial.replace(run_directory / "clauses.jsonl")
     only = config.getoption("--k2-only")
-    if only is None:
-        return
-    _keep(config, items, [item for item in items if (marker := ClauseMarker.of(item)) and marker.matches(item, only)])
+    if only is not None:
+        _keep(config, items, [i for i in items if (marker := ClauseMarker.of(i)) and marker.matches(i, only)])
+    wanted = config.getoption("--k2-pass")
+    if wanted is not None:
+        _keep(config, items, [item for item in items if Pass.of(item) == wanted])
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is a process of xdist, whose reports the one that started it collects."""
+    return hasattr(config, "workerinput")
 
 
 def _keep(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.Item]) -> None:
@@ -83,8 +108,13 @@ class EvidenceCollector:
         self._started = time.monotonic()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Now the number of clauses is known."""
-        self._total = len(session.items)
+        """Now the number of clauses is known, unless workers collect them."""
+        self._total = len(session.items) if hasattr(session, "items") else self._total
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """The workers have collected the clauses, each of them all."""
+        self._total = len(ids)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say what is running, so that a long clause is not taken for a hang."""
@@ -98,6 +128,8 @@ class EvidenceCollector:
             for name, line in report.user_properties:
                 if name == VERDICT_PROPERTY:
                     self._take(cast("dict[str, Any]", line))
+                elif name == NOTE_PROPERTY:
+                    print(f"        {line}", flush=True)
             if report.skipped:
                 print(f"        not exercised: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
 

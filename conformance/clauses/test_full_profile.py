@@ -117,7 +117,7 @@ def test_ten_thousand_bad_messages_among_a_million_become_dead_letters(clause: C
         seconds, peak_mib = time.monotonic() - started, peak_memory_mib(consumer.pid)
         measured = {"seconds": round(seconds, 1), "consumer_peak_memory_mib": peak_mib, "records": len(fed)}
         history.operation("harness", "measured", "ok", attributes=measured)
-        print(f"        {len(fed)} records in {seconds:.1f} s, at most {peak_mib:.0f} MiB in the consumer", flush=True)
+        clause.note(f"{len(fed)} records in {seconds:.1f} s, at most {peak_mib:.0f} MiB in the consumer")
         history.observe("poison", poisoner.table())
         history.observe("dead_letters", letter_table(read_letters(stack, poisoner.places())))
         observe_in_bulk(history, fed, *bulk_view(stack))

@@ -18,6 +18,8 @@ from k2.query.connection import DuckDBDatabase
 from k2.query.pool import DuckDBConnectionPool
 from k2.settings import QuerySettings
 
+pytestmark = pytest.mark.alone
+
 POOL_SIZE = 2
 TIMEOUT_SECONDS = 0.2
 TOLERANCE_SECONDS = 0.25

@@ -26,6 +26,8 @@ from conformance.drivers.silence import (
 from conformance.history import HistoryWriter
 from conformance.stacks.embedded import EmbeddedStack
 
+pytestmark = pytest.mark.alone
+
 LIMIT_SECONDS = 1.2
 DELAY_SECONDS = 1.0
 CONTROL_SECONDS = 1.5

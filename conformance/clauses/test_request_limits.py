@@ -16,6 +16,8 @@ from conformance.drivers import http
 from conformance.history import HistoryWriter
 from conformance.stacks.embedded import EmbeddedStack
 
+pytestmark = pytest.mark.alone
+
 LIMIT_BYTES = 10 * 1024 * 1024
 PIECE_BYTES = 65_536
 READS, NEVER_READS = "/v1/trades/query", "/health"

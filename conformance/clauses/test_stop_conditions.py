@@ -24,6 +24,7 @@ from conformance.drivers.table_view import PROGRESS_PROPERTY, open_table
 from conformance.history import HistoryWriter
 from conformance.run import PROJECT_ROOT
 from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -169,7 +170,7 @@ def ended(consumer: ChildProcess) -> int:
 def foreign_cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Another cluster, and the settings of a consumer that is pointed to it."""
     arguments = ["k2.embedded.broker", "--topic", TOPIC, "--partitions", str(PARTITIONS)]
-    broker = ChildProcess("other-broker", arguments, tmp_path / "logs" / "other-broker.log")
+    broker = ChildProcess("other-broker", arguments, tmp_path / "logs" / "other-broker.log", start=process_starter())
     try:
         servers = json.loads(broker.next_line())["bootstrap_servers"]
         yield {"K2_KAFKA__BOOTSTRAP_SERVERS": servers, "K2_CONSUMER__ACCEPT_NEW_CLUSTER": "false"}

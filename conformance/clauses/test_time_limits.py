@@ -16,6 +16,8 @@ from conformance.history import HistoryWriter
 from conformance.stacks.embedded import EmbeddedStack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
+pytestmark = pytest.mark.alone
+
 LIMIT_SECONDS = 0.25
 REQUESTS = 20
 RECORDS = 60_000

@@ -24,6 +24,7 @@ from conformance.drivers.observing import observe_tables
 from conformance.stacks.base import SignalPlan
 from conformance.stacks.embedded import EmbeddedStack
 from conformance.stacks.racing_writer import TOPIC
+from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -114,7 +115,10 @@ class racers:  # noqa: N801 - used like a function
 
     def __init__(self, tmp_path: Path) -> None:
         command = ["conformance.stacks.racing_writer", "--data-dir", str(tmp_path / "data")]
-        self._children = [ChildProcess(f"racer-{n}", command, tmp_path / "logs" / f"racer-{n}.log") for n in (1, 2)]
+        self._children = [
+            ChildProcess(f"racer-{n}", command, tmp_path / "logs" / f"racer-{n}.log", start=process_starter())
+            for n in (1, 2)
+        ]
 
     def __enter__(self) -> Sequence[ChildProcess]:
         return self._children

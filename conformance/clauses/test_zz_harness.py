@@ -23,6 +23,8 @@ from conformance.history import Header, HistoryWriter
 from conformance.judge import judge
 from conformance.run import PROJECT_ROOT
 
+pytestmark = pytest.mark.alone
+
 NEEDED_CHECKERS = {"sequence", "delivery", "request_limits", "time_limits"}
 RUN_DOCUMENT = {
     "format": 1, "run_id": "crafted", "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:00Z",

@@ -10,9 +10,12 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+_AT_ONCE = 3
 _COPIED = ("k2", "conformance", "pyproject.toml")
 
 
@@ -42,13 +45,16 @@ def listed(project_root: Path) -> list[Mutant]:
 
 
 def run_mutants(project_root: Path) -> list[MutantResult]:
-    """Run every mutant's clause against it, saying so as it goes."""
-    results = []
-    for mutant in listed(project_root):
-        print(f"mutant {mutant.name}: {mutant.clause} must fail ...", flush=True)
-        results.append(run_mutant(project_root, mutant))
-        print(f"        {results[-1].verdict}: {results[-1].reason}", flush=True)
-    return results
+    """Run every mutant's clause against it, a few at a time, saying so as it goes."""
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mutant") as pool:
+        return list(pool.map(partial(_announced, project_root), listed(project_root)))
+
+
+def _announced(project_root: Path, mutant: Mutant) -> MutantResult:
+    print(f"mutant {mutant.name}: {mutant.clause} must fail ...", flush=True)
+    result = run_mutant(project_root, mutant)
+    print(f"        {result.verdict} {mutant.name}: {result.reason}", flush=True)
+    return result
 
 
 def write_results(results: Iterable[MutantResult], path: Path) -> None:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from conformance.stacks.base import CutPlan, SignalPlan
+from conformance.stacks.warm_start import process_starter
 from k2.assembly.tables import create_tables
 from k2.embedded.platform import all_topics, claim_directory, write_settings
 from k2.embedded.processes import ChildProcess
@@ -98,6 +99,6 @@ class EmbeddedStack:
 
     def _spawn(self, role: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> ChildProcess:
         log = self._log_directory / f"{len(self._children) + 1:02d}-{role}.log"
-        child = ChildProcess(role, arguments, log, {**self._environment, **(environment or {})})
+        child = ChildProcess(role, arguments, log, {**self._environment, **(environment or {})}, process_starter())
         self._children.append(child)
         return child

@@ -6,13 +6,61 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 from k2.errors import UnavailableError
 
 _PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_SECONDS = 15.0
+
+
+class RunningProcess(Protocol):
+    """What is needed of a process that was started; `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The end of its standard input to write to."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The end of its standard output to read from."""
+
+    def poll(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; subprocess.TimeoutExpired if that takes longer."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal."""
+
+
+StartProcess = Callable[[Sequence[str], IO[bytes], Mapping[str, str]], RunningProcess]
+"""Starts a Python module with arguments, its standard error going to a file, in an environment."""
+
+
+def start_interpreter(arguments: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> RunningProcess:
+    """Start a Python module in an interpreter of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ChildProcess:
@@ -22,21 +70,18 @@ class ChildProcess:
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        start: StartProcess = start_interpreter,
     ) -> None:
         self.name = name
         self.log_path = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                env={**os.environ, **(environment or {})},
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
+            self._process = start(arguments, output, {**os.environ, **(environment or {})})
 
     @property
     def pid(self) -> int:
@@ -95,7 +140,7 @@ class ChildProcess:
         try:
             return self.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.send_signal(signal.SIGKILL)
             return self.wait(timeout_seconds)
 
     def last_log_line(self) -> str:
@@ -107,7 +152,3 @@ class ChildProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -24,9 +24,11 @@ def decide(clause, seen):
 
 @declared("holds", "CON-3b")
 def test_holds(clause):
+    clause.note("measured: 42")
     decide(clause, 42)
 
 @declared("broken/promise", "CON-3a")
+@pytest.mark.alone
 def test_fails(clause):
     decide(clause, 41)
 
@@ -53,6 +55,10 @@ def test_cases(clause, seen):
 """
 
 
+EXERCISED = ("holds", "broken/promise", "crash", "setup", "cases/42", "cases/7")
+ALL_CLAUSES = (*EXERCISED, "skipped")
+
+
 def run(folder: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     """The lines of evidence by clause."""
     (folder / "test_crafted.py").write_text(CLAUSES)
@@ -69,6 +75,9 @@ def run(folder: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     )
     path = run_directory / "verdicts.jsonl"
     assert path.exists(), answer.stdout + answer.stderr
+    listed = [json.loads(line)["clause"] for line in (run_directory / "clauses.jsonl").read_text().splitlines()]
+    assert sorted(listed) == sorted(ALL_CLAUSES)
+    (folder / "output").write_text(answer.stdout)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len({line["clause"] for line in lines}) == len(lines)
     return {line["clause"]: line for line in lines}
@@ -115,3 +124,23 @@ def test_a_clause_that_broke_is_an_error_of_the_harness(lines: dict[str, dict[st
 )
 def test_clauses_are_selected_by_name_claim_and_requirement(tmp_path: Path, only: str, names: set[str]) -> None:
     assert set(run(tmp_path, f"--k2-only={only}")) == names
+
+
+def test_workers_side_by_side_leave_the_same_evidence(tmp_path: Path, lines: dict[str, dict[str, Any]]) -> None:
+    side_by_side = run(tmp_path, "-n", "2")
+    assert {name: line["verdict"] for name, line in side_by_side.items()} == {
+        name: line["verdict"] for name, line in lines.items()
+    }
+    assert "[ 7/7]" in (tmp_path / "output").read_text()
+
+
+def test_a_measured_figure_is_shown_with_the_verdict(tmp_path: Path) -> None:
+    run(tmp_path, "--k2-only=holds", "-n", "1")
+    assert "        measured: 42\n" in (tmp_path / "output").read_text()
+
+
+@pytest.mark.parametrize(
+    ("which", "names"), [("alone", {"broken/promise"}), ("together", {*EXERCISED} - {"broken/promise"})]
+)
+def test_a_pass_runs_its_own_clauses(tmp_path: Path, which: str, names: set[str]) -> None:
+    assert set(run(tmp_path, f"--k2-pass={which}")) == names

@@ -13,7 +13,7 @@ from k2.errors import RefusedError, RetriesExhaustedError, UnavailableError
 from k2.ingestion.consumer import MarketDataConsumer, OnStep, Step
 from k2.ingestion.dead_letters import DeadLetterQueue
 from k2.ingestion.kafka import check_broker
-from k2.ingestion.registry import RemoteRegistry
+from k2.ingestion.remote_registry import RemoteRegistry
 from k2.records.definition import TRADE, dead_letter_topic
 from k2.settings import RetrySettings
 from tests.ingestion.market_records import CRYPTO_TRADES, trades

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from k2.errors import RefusedError, SchemaError, UnavailableError
-from k2.ingestion.registry import PackagedRegistry, RemoteRegistry, open_registry
+from k2.ingestion.registry import PackagedRegistry, open_registry
+from k2.ingestion.remote_registry import RemoteRegistry
 from k2.records.definition import ASSET_CLASSES, QUOTE, RECORD_TYPES, TRADE, RecordType
 from k2.records.schemas import avro_schema
 from k2.settings import KafkaSettings
