@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 USAGE_EXIT_CODE = 64
 _EXIT_CODES = (
     "Exit codes: 0 done, 64 usage, 65 data, 69 unavailable, 70 time limit, 74 not acknowledged, 75 try again, "
-    "76 progress, 77 stale writer."
+    "76 progress, 77 stale writer, 78 refused."
 )
 
 app = typer.Typer(
@@ -93,6 +93,8 @@ def up(
 
     data_directory = data_directory_of(context)
     started = time.monotonic()
+    # SIGTERM ends a start half-way as Ctrl-C does, with everything cleaned up; a running platform ends in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EmbeddedPlatform(data_directory, api_port=port, rate_per_second=rate, keep=keep) as platform:
         typer.echo(f"K2 is up after {time.monotonic() - started:.1f} s, data in {data_directory}")
         typer.echo(f"  API      {platform.api_url}/v1/trades?symbol=BTCUSDT")

@@ -32,6 +32,11 @@ def run_module(module: str, *arguments: str, timeout_seconds: float = 60.0, **va
     )
 
 
+def start_module(module: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start `python -m MODULE` from the checkout."""
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
 def k2(directory: Path, *arguments: str, **variables: str) -> Completed:
     return run_module("k2.cli", "--data-dir", str(directory), *arguments, timeout_seconds=60, **variables)
 
@@ -53,12 +58,7 @@ class Running:
 def k2_up(directory: Path, *arguments: str) -> Iterator[Running]:
     """The platform, ready; interrupted at the end if it still runs."""
     started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "k2.cli", "--data-dir", str(directory), "up", "--port", "0", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_module("k2.cli", "--data-dir", str(directory), "up", "--port", "0", *arguments)
     try:
         yield Running(process, directory, _printed_address(process), time.monotonic() - started)
     finally:

@@ -18,7 +18,7 @@ from k2 import __version__
 from k2.cli_output import QUOTE_COLUMNS, TRADE_COLUMNS, print_rows
 from k2.feeds.capture_writer import write_capture
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-from tests.cli.conftest import READY_TIMEOUT_SECONDS, Completed, Running, k2, k2_up, run_module
+from tests.cli.conftest import READY_TIMEOUT_SECONDS, Completed, Running, k2, k2_up, run_module, start_module
 
 
 def query(directory: Path, *arguments: str) -> list[dict[str, Any]]:
@@ -63,6 +63,20 @@ def test_a_platform_is_soon_up_answers_and_ends_with_everything_it_started(tmp_p
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(timeout=30) == 0
         assert_all_end(children, timeout_seconds=1)
+    assert not (tmp_path / "settings.json").exists()
+
+
+def test_sigterm_half_way_through_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = start_module("k2.cli", "--data-dir", str(tmp_path), "up", "--port", "0")
+    # The broker has its process and the settings are written; consumers and API are still starting.
+    give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
+    while not (tmp_path / "settings.json").exists() and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, output) == (130, "")
+    assert_all_end(children, timeout_seconds=10)
     assert not (tmp_path / "settings.json").exists()
 
 

@@ -97,13 +97,13 @@ def assert_one_line(answer: Answer, exit_code: int, says: str) -> None:
     [
         ([], "a command is missing (see `k2 dlq --help`)"),
         (["nonsense"], "No such command 'nonsense'"),
-        (["list", "--data-type", "nonsense"], "--data-type is trades or quotes, not 'nonsense'"),
+        (["list", "--data-type", "nonsense"], "--data-type is trades, quotes or reference_data, not 'nonsense'"),
         (["list", "--stage", "write"], "--stage is decode or validate, not 'write'"),
         (["list", "--topic", "nonsense"], "there is no source topic 'nonsense': choose one of market.equities.trades"),
         (["list", "--limit", "0"], "Invalid value for '--limit'"),
         (["show", "nonsense", "0", "0"], "there is no source topic 'nonsense'"),
         (["show", CRYPTO_TRADES, "zero", "0"], "Invalid value for 'partition'"),
-        (["replay", "--data-type", "nonsense"], "--data-type is trades or quotes, not 'nonsense'"),
+        (["replay", "--data-type", "nonsense"], "--data-type is trades, quotes or reference_data, not 'nonsense'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_makes_no_files(desk: Desk, arguments: list[str], says: str) -> None:
