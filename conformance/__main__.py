@@ -1,7 +1,9 @@
 """`python -m conformance`: run the clauses, judge stored histories again, or make the whole readiness card."""
 
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,7 @@ StackOption = Annotated[str, typer.Option(help="embedded; containers and externa
 ProfileOption = Annotated[
     str, typer.Option(envvar="PROFILE", help="smoke, in minutes; or full, with the long clauses.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 _KNOWN_STACKS, _KNOWN_PROFILES = ("embedded",), ("smoke", "full")
 _USAGE_EXIT_CODE = 64
 _HARNESS_EXIT_CODE = 3
@@ -101,6 +104,53 @@ def mutants() -> None:
     results = run_mutants(PROJECT_ROOT)
     verdicts = {result.verdict for result in results}
     raise typer.Exit(1 if "survived" in verdicts else 2 if verdicts != {"killed"} else 0)
+
+
+@app.command()
+def engine(
+    start: Annotated[
+        bool, typer.Option("--start", help="Have one: install and start it where that is allowed.")
+    ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop the one that was started here, with its containers.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show the container engine that was found, or what would be done about there being none.
+
+    Exits 0 if it suits the container stack, 69 if not. K2_ENGINE=none forbids one.
+    """
+    from conformance.stacks.containers import commands
+
+    environment = dict(os.environ)
+    asked = partial(commands.engine_command, environment, start=start, stop=stop, as_json=json_output)
+    raise typer.Exit(commands.guarded(asked))
+
+
+@app.command()
+def images(
+    only: Annotated[list[str] | None, typer.Option(help="Only this image; can be given more than once.")] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="Say which are there; build nothing.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove those that the files no longer lead to.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Build the images of the container stack that are missing, see docs/images.md.
+
+    Example: python -m conformance images --only kafka
+
+    Exits 3 if one cannot be built, 69 without an engine or room for them.
+    """
+    from conformance.stacks.containers import commands
+
+    asked = partial(
+        commands.images_command,
+        dict(os.environ),
+        only=only or (),
+        list_only=list_only,
+        prune=prune,
+        as_json=json_output,
+    )
+    raise typer.Exit(commands.guarded(asked))
 
 
 def _gate(directory: Path, minimum: int, *, quiet: bool = False) -> int:

@@ -15,7 +15,6 @@ from conformance.checkers.verdict import Outcome, Verdict
 from conformance.history import Header, HistoryWriter, history_sha256
 from conformance.judge import judge
 
-
 NOTE_PROPERTY = "k2_note"
 
 

@@ -7,35 +7,26 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import structlog
 import typer
 
 from k2 import __version__
-from k2.cli_output import print_feed_result
-from k2.clock import SystemClock
-from k2.commands import dead_letters, query, tables
+from k2.commands import dead_letters, feed, query, tables
 from k2.commands.context import (
     INTERRUPTED_EXIT_CODE,
-    AsJson,
     DataType,
     data_directory_of,
     known_data_type,
     settings_of,
     stop_on_signals,
 )
-from k2.errors import K2Error, UsageError
+from k2.errors import K2Error
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
 from k2.settings import load_settings
-
-if TYPE_CHECKING:
-    from k2.feeds.capture_file import BadLine
-    from k2.feeds.feed import FeedRecord
 
 USAGE_EXIT_CODE = 64
 _EXIT_CODES = (
@@ -49,6 +40,7 @@ app = typer.Typer(
 app.add_typer(query.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")
 app.command("rollback")(tables.rollback)
+app.command("feed")(feed.feed)
 _log = structlog.get_logger("k2")
 
 
@@ -93,22 +85,25 @@ def up(
 
     data_directory = data_directory_of(context)
     started = time.monotonic()
-    # SIGTERM ends a start half-way as Ctrl-C does, with everything cleaned up; a running platform ends in order.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with EmbeddedPlatform(data_directory, api_port=port, rate_per_second=rate, keep=keep) as platform:
+    stopping = stop_on_signals()
+    with EmbeddedPlatform(
+        data_directory, api_port=port, rate_per_second=rate, keep=keep, stopping=stopping
+    ) as platform:
+        if stopping():
+            raise typer.Exit(INTERRUPTED_EXIT_CODE)
         typer.echo(f"K2 is up after {time.monotonic() - started:.1f} s, data in {data_directory}")
         typer.echo(f"  API      {platform.api_url}/v1/trades?symbol=BTCUSDT")
         typer.echo(f"  health   {platform.api_url}/health")
         typer.echo(f"  broker   {platform.bootstrap_servers}")
         typer.echo(f"  logs     {platform.log_directory}")
         typer.echo("Try: k2 query trades --symbol BTCUSDT    Stop: Ctrl-C")
-        platform.wait_until(stop_on_signals())
+        platform.wait()
         typer.echo("stopping")
 
 
 @app.command()
 def init(context: typer.Context) -> None:
-    """Create the catalog and the tables that are missing.
+    """Create the catalog, and the tables and columns that are missing.
 
     Example: k2 --data-dir /srv/k2 init
     """
@@ -136,47 +131,6 @@ def consume(context: typer.Context, data_type: DataType = "trades") -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: consumer.stop())
         consumer.run()
-
-
-@app.command()
-def feed(
-    context: typer.Context,
-    capture: Annotated[
-        list[Path] | None, typer.Option("--capture", help="Binance capture; may be given again, read in order.")
-    ] = None,
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="The synthetic exchange instead of captures.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic exchange.")] = 1,
-    records: Annotated[
-        int | None, typer.Option(min=0, help="Records of the synthetic exchange; default no end.")
-    ] = None,
-    rate: Annotated[
-        float, typer.Option(min=0, help="Records a second; 0 for as fast as the tables take them in.")
-    ] = 0.0,
-    window: Annotated[
-        int, typer.Option(min=0, help="How many messages a partition may be ahead of the tables; 0 for no limit.")
-    ] = 8000,
-    as_json: AsJson = False,
-) -> None:
-    """Send records to Kafka and wait until they are acknowledged.
-
-    Example: k2 feed --capture btcusdt_20240808.gz --capture btcusdt_20240809.gz
-    """
-    from k2.assembly.feeding import feed as send
-    from k2.feeds.pacing import at_rate
-
-    settings = settings_of(context)
-    if bool(capture) == synthetic:
-        raise UsageError("give either --capture FILE or --synthetic")
-    bad_lines: list[BadLine] = []
-    stopping = stop_on_signals()
-    source = _synthetic(seed, records) if synthetic else _captured(capture or [], bad_lines.append)
-    timed = at_rate(source, rate, SystemClock()) if rate else source
-    result = send(settings, timed, window, stopping)
-    print_feed_result(result, bad_lines, as_json)
-    if result.failed:
-        raise typer.Exit(74)
-    if result.refused or bad_lines:
-        raise typer.Exit(65)
 
 
 @app.command()
@@ -229,22 +183,6 @@ def _usage_problem(error: typer.TyperException) -> str:
     # A group without a command answers with its whole help.
     problem = "a command is missing" if message.startswith("Usage:") else message
     return f"{problem} (see `{command} --help`)"
-
-
-def _synthetic(seed: int, records: int | None) -> Iterable["FeedRecord"]:
-    from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-
-    return SyntheticExchange(SyntheticSettings(seed=seed, records=records, start_time_ns=time.time_ns()))
-
-
-def _captured(paths: Sequence[Path], on_bad_line: Callable[["BadLine"], None]) -> Iterable["FeedRecord"]:
-    from k2.feeds.binance import BinanceCapture
-    from k2.feeds.capture_file import CaptureFile
-
-    # Before anything is sent: a wrong name among many captures is told at once.
-    for path in paths:
-        next(CaptureFile(path).line_blocks())
-    return chain.from_iterable(BinanceCapture(path, on_bad_line) for path in paths)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,16 @@
-"""What the command prints: rows as aligned columns or JSON lines, and the counts of a feed."""
+"""What the command prints: rows as aligned columns or JSON lines."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-if TYPE_CHECKING:
-    from k2.feeds.capture_file import BadLine
-    from k2.ingestion.feed_runner import FeedResult
-
 TRADE_COLUMNS = ("event_time", "exchange", "symbol", "price", "quantity", "side", "trade_id", "sequence_event")
 QUOTE_COLUMNS = ("event_time", "exchange", "symbol", "bid_price", "bid_quantity", "ask_price", "ask_quantity")
-SHOWN_BAD_LINES = 10
+REFERENCE_COLUMNS = ("exchange", "symbol", "name", "currency", "tick_size", "lot_size", "listing_status")
 _COLUMN_GAP = "  "
 _SHORT_HEADS = {"sequence_event": "sequence"}
 
@@ -45,20 +41,6 @@ def print_rows(
         )
         typer.echo(_COLUMN_GAP.join(padded).rstrip())
     typer.echo(f"1 {noun}" if len(rows) == 1 else f"{len(rows)} {noun}s")
-
-
-def print_feed_result(result: "FeedResult", bad_lines: "Sequence[BadLine]", as_json: bool) -> None:
-    """Print the counts on standard output, and the first lines that could not be read on standard error."""
-    counts = {
-        "sent": result.sent,
-        "acknowledged": result.acknowledged,
-        "failed": result.failed,
-        "refused": result.refused,
-        "bad_lines": len(bad_lines),
-    }
-    for bad in bad_lines[:SHOWN_BAD_LINES]:
-        typer.echo(f"k2: line {bad.line_number}: {bad.reason}", err=True)
-    typer.echo(json.dumps(counts) if as_json else ", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
 def _cell(value: Any) -> str:

@@ -2,15 +2,17 @@
 
     K2Error                          exit 1
     |- UsageError                    exit 64   an option, a file or a value the user gave cannot be used
-    |  |- CaptureError                         a capture cannot be read (empty, truncated, not a capture)
+    |  |- CaptureError                         a file of a feed cannot be read (empty, truncated, another format)
     |- RecordError                   exit 65   a record cannot be represented exactly
     |  |- SchemaError                          a schema is unknown or cannot be decoded into our columns
     |- UnavailableError              exit 69   a dependency does not answer (broker, registry, catalog, port)
     |  |- AddressInUseError
     |  |- PoolExhaustedError                   no query connection became free in time
+    |  |- CircuitOpenError                     a dependency failed several times and is left alone for a while
     |- QueryTimeoutError             exit 70   a query was stopped at its time limit
     |- DeliveryError                 exit 74   the broker did not acknowledge
     |- RetriesExhaustedError         exit 75   try again later: nothing was committed
+    |- OverloadedError               exit 75   the process ran short and stopped between two batches
     |- ProgressError                 exit 76   the log and the table disagree; a person must decide
     |  |- ForeignClusterError
     |  |- OffsetOutsideLogError
@@ -38,7 +40,7 @@ class UsageError(K2Error):
 
 
 class CaptureError(UsageError):
-    """A capture file cannot be read; the message names the file and the line."""
+    """A file of a feed (capture, CSV, ticks) cannot be read; the message names the file and the line."""
 
 
 class RecordError(K2Error):
@@ -65,6 +67,23 @@ class PoolExhaustedError(UnavailableError, TimeoutError):
     """No query connection became free in time."""
 
 
+class CircuitOpenError(UnavailableError):
+    """A dependency failed several times in a row, so it was not even asked.
+
+    Attributes:
+        dependency: its name.
+        retry_after_seconds: how long it will be left alone from now on.
+    """
+
+    def __init__(self, dependency: str, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"{dependency} has failed several times in a row and is left alone: it is tried again in "
+            f"{retry_after_seconds:.1f} s"
+        )
+        self.dependency = dependency
+        self.retry_after_seconds = retry_after_seconds
+
+
 class QueryTimeoutError(K2Error):
     """A query was interrupted at its time limit."""
 
@@ -79,6 +98,12 @@ class DeliveryError(K2Error):
 
 class RetriesExhaustedError(K2Error):
     """A transient failure outlasted every retry; nothing was committed, starting again is safe."""
+
+    exit_code = 75
+
+
+class OverloadedError(K2Error):
+    """This process ran short of what it needs and stopped before it came to harm; starting again is safe."""
 
     exit_code = 75
 

@@ -6,12 +6,13 @@ Each comes from an environment variable: K2_API__PORT=8080 sets `api.port`, K2_K
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from k2.errors import UsageError
+from k2.records.definition import EXCHANGES
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -40,6 +41,20 @@ class KafkaSettings(_Section):
     password: SecretStr | None = None
 
 
+class ProducerSettings(_Section):
+    """What a producer holds until the broker has it, and what it does when that is too much, see docs/producer.md."""
+
+    queue_max_messages: PositiveInt = 200_000
+    queue_max_kbytes: PositiveInt = 262_144
+    """In units of 1,024 bytes."""
+    queue_full_timeout_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """How long a full queue is waited for, counted from when it was found full."""
+    overload_policy: Literal["raise", "shed"] = "raise"
+    """What becomes of a record for which the queue stayed full or the circuit breaker is open: an error for the caller,
+    or dropped and counted."""
+    flush_timeout_seconds: PositiveFloat = 30.0
+
+
 class StorageSettings(_Section):
     """Catalog and warehouse of the Iceberg tables."""
 
@@ -66,6 +81,8 @@ class ConsumerSettings(_Section):
 
     data_type: str = "trades"
     asset_classes: tuple[str, ...] = ("crypto", "equities")
+    exchanges: tuple[str, ...] = EXCHANGES
+    """Exchange codes that are known; a record of another becomes a dead letter."""
     batch_rows: PositiveInt = 100_000
     batch_seconds: PositiveFloat = 1.0
     accept_new_cluster: bool = False
@@ -91,6 +108,57 @@ class RetrySettings(_Section):
     attempts: PositiveInt = 3
     first_wait_seconds: PositiveFloat = 0.5
     longest_wait_seconds: PositiveFloat = 10.0
+
+
+class BreakerSettings(_Section):
+    """The circuit breakers, one for each dependency, see k2.resilience.circuit_breaker."""
+
+    failures_to_open: PositiveInt = 5
+    """Failures in a row after which a dependency is left alone."""
+    open_seconds: PositiveFloat = 10.0
+    """How long it is left alone before one call is let through to see whether it is back."""
+    successes_to_close: PositiveInt = 2
+    """Successes in a row, one call at a time, after which everybody may call again."""
+
+
+Band = tuple[float, float]
+"""From which value of a signal on a level is demanded, and at or below which it no longer is."""
+
+
+class LevelBands(_Section):
+    """The bands of one signal, see k2.resilience.degradation; a level without one is never demanded by it."""
+
+    degraded: Band | None = None
+    critical: Band | None = None
+    shutdown: Band | None = None
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        bands = [band for band in (self.degraded, self.critical, self.shutdown) if band is not None]
+        if any(leave >= enter for enter, leave in bands):
+            raise ValueError("each level's second number must be below its first: [enter, leave]")
+        if sorted(bands) != bands:
+            raise ValueError("a more severe level must not be entered before a less severe one")
+        return self
+
+
+class DegradationSettings(_Section):
+    """When a process sheds work, see docs/degradation.md; each band is [enter, leave]."""
+
+    hold_seconds: PositiveFloat = 10.0
+    """How long a level lasts at least."""
+    look_seconds: PositiveFloat = 1.0
+    """How often the signals are looked at."""
+    window_seconds: PositiveFloat = 10.0
+    """How far back those signals look that would jump about otherwise."""
+    memory_limit_bytes: PositiveInt | None = None
+    """What memory_share is a share of; none takes the container's limit, or the machine's memory."""
+    dependency_away_seconds: LevelBands = LevelBands(degraded=(5, 0), critical=(30, 0), shutdown=(120, 0))
+    pool_busy_share: LevelBands = LevelBands(degraded=(1.0, 0.7))
+    pool_rejections: LevelBands = LevelBands(degraded=(10, 0), critical=(100, 20))
+    lag_messages: LevelBands = LevelBands(degraded=(10_000, 1_000), critical=(100_000, 10_000))
+    stall_seconds: LevelBands = LevelBands(degraded=(60, 5), critical=(300, 5))
+    memory_share: LevelBands = LevelBands(degraded=(0.8, 0.7), critical=(0.9, 0.8), shutdown=(0.95, 0.85))
 
 
 class QuerySettings(_Section):
@@ -122,11 +190,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="K2_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     kafka: KafkaSettings = KafkaSettings()
+    producer: ProducerSettings = ProducerSettings()
     storage: StorageSettings = StorageSettings()
     sequence: SequenceSettings = SequenceSettings()
     consumer: ConsumerSettings = ConsumerSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    degradation: DegradationSettings = DegradationSettings()
     query: QuerySettings = QuerySettings()
     api: ApiSettings = ApiSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

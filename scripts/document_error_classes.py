@@ -28,8 +28,9 @@ another where a library has an exception, or Kafka a code, that is not on this p
 
 **Retries.** The consumer goes back to what the table holds and tries again, `retry.attempts` attempts in all. The first
 wait is `retry.first_wait_seconds`, each next one twice that, none above `retry.longest_wait_seconds`; each is longer
-by up to half of itself, at random. Each retry is logged and counted in `k2_retries_total`. The exit codes are those of
-[exit-codes.md](exit-codes.md).
+by up to half of itself, at random. After a call that an open circuit breaker refused it lasts at least until the
+breaker lets one through, see [degradation.md](degradation.md). Each retry is logged and counted in `k2_retries_total`.
+The exit codes are those of [exit-codes.md](exit-codes.md).
 
 A rule about an error's code goes before one about its class, one about its own class before one about a base class.
 An exception without a rule counts as fatal, and travels on unchanged where it was not expected: it is a mistake that

@@ -39,7 +39,7 @@ def stack(tmp_path: Path) -> EmbeddedStack:
 
 @pytest.mark.clause(
     name="at_least_once",
-    claims=("CON-1a", "CON-3b", "CON-6a", "CON-6b"),
+    claims=("CON-1a", "CON-3b", "CON-6a", "CON-6b", "CON-5c"),
     checker="delivery",
     title="A consumer killed between two steps loses nothing and writes nothing twice",
     minimum_samples=RECORDS,

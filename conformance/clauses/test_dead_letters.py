@@ -25,7 +25,7 @@ REQUEST_TIMED_OUT = 7
 
 @pytest.mark.clause(
     name="dead_letters",
-    claims=("DLQ-1a",),
+    claims=("DLQ-1a", "CON-5b"),
     checker="dead_letters",
     title="Each of twelve kinds of bad message is a dead letter with its bytes and origin, and its neighbours are rows",
     minimum_samples=12 * COPIES,
@@ -51,7 +51,7 @@ def test_a_kill_between_dead_letter_and_commit_loses_no_reject(
 
 @pytest.mark.clause(
     name="dead_letters/refused_at_first",
-    claims=("DLQ-1c",),
+    claims=("DLQ-1c", "CON-5b"),
     checker="dead_letters",
     title="Dead letters whose broker refuses at first are complete, though the consumer dies right after its commit",
     minimum_samples=12 * COPIES,

@@ -29,7 +29,7 @@ SETTLE_SECONDS = 10.0
 
 @pytest.mark.clause(
     name="lag_and_freshness",
-    claims=("CON-4b",),
+    claims=("CON-4b", "CON-5c"),
     checker="facts",
     title="Exported lag is log end minus the table's offset, and exported freshness that of the newest row",
     minimum_samples=PARTITIONS + 4,

@@ -27,7 +27,7 @@ def graceful_stop(number: str, claim: str) -> pytest.MarkDecorator:
     """The clause for one of the two signals."""
     return pytest.mark.clause(
         name="graceful_stop",
-        claims=(claim,),
+        claims=(claim, "CON-5c"),
         checker="facts",
         title=f"A consumer that gets {number} right after polling takes that batch through every step and exits 0",
         minimum_samples=4,

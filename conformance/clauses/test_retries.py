@@ -40,7 +40,7 @@ RESTART_TIMEOUT_SECONDS = 60.0
 
 @pytest.mark.clause(
     name="retries",
-    claims=("CON-2a",),
+    claims=("CON-2a", "CON-5b"),
     checker="facts",
     title="A warehouse that is away for two attempts is survived by one process, within the stated attempts and waits",
     minimum_samples=5,
@@ -74,7 +74,7 @@ def test_a_failure_shorter_than_the_retries_is_survived(stack: EmbeddedStack, cl
 
 @pytest.mark.clause(
     name="retries_exhausted",
-    claims=("CON-2b",),
+    claims=("CON-2b", "CON-5b"),
     checker="delivery",
     title="A consumer whose warehouse stays away gives up, and started again once it is back loses and repeats nothing",
     minimum_samples=RECORDS,
@@ -114,7 +114,7 @@ def test_a_failure_longer_than_the_retries_ends_the_process_and_no_record(
 
 @pytest.mark.clause(
     name="permanent_errors",
-    claims=("CON-2c",),
+    claims=("CON-2c", "CON-5b"),
     checker="dead_letters",
     title="A message whose schema id nobody registered is one dead letter; its neighbours are rows, nothing is retried",
     minimum_samples=1,

@@ -41,7 +41,7 @@ BATCH_ROWS = 500
 
 @pytest.mark.clause(
     name="two_writers/races",
-    claims=("CON-6c", "CON-6i"),
+    claims=("CON-6c", "CON-6i", "CON-5b"),
     checker="facts",
     title="Of two writers racing for the same offsets one wins and one is refused; apart, both win",
     minimum_samples=RACES,

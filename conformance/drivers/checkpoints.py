@@ -43,6 +43,22 @@ def observe_checkpoints(history: HistoryWriter, stack: Stack, data_type: str) ->
     history.observe("checkpoints", pa.Table.from_pylist(list(_rows(table)), schema=_SCHEMA), data_type)
 
 
+def last_states(stack: Stack, data_type: str) -> list[dict[str, Any]]:
+    """The keys of the checkpoint that the table names now for each partition, in the columns of the state.
+
+    Raises:
+        ValueError: a checkpoint cannot be read.
+    """
+    storage = stack.settings.storage
+    table = open_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table)
+    current = table.metadata.current_snapshot_id
+    rows = [row for row in _rows(table) if row["snapshot_id"] == current]
+    problems = [row["problem"] for row in rows if row.get("problem")]
+    if problems:
+        raise ValueError(problems[0])
+    return [row for row in rows if "tracker" in row]
+
+
 def _rows(table: Table) -> Iterator[dict[str, Any]]:
     for snapshot in table.metadata.snapshots:
         text = snapshot.summary.additional_properties.get(PROGRESS_PROPERTY) if snapshot.summary else None

@@ -22,8 +22,10 @@ from k2.records.definition import RECORD_TYPES
 DRAIN_TIMEOUT_SECONDS = 90.0
 FED_TYPES = {
     **dict.fromkeys(("session_sequence", "event_time_ns", "receive_time_ns", "source_sequence"), pa.int64()),
+    **dict.fromkeys(("listed_at_ns", "delisted_at_ns", "valid_from_ns"), pa.int64()),
     **dict.fromkeys(
-        ("price", "quantity", "bid_price", "bid_quantity", "ask_price", "ask_quantity"), pa.decimal128(38, 12)
+        ("price", "quantity", "bid_price", "bid_quantity", "ask_price", "ask_quantity", "tick_size", "lot_size"),
+        pa.decimal128(38, 12),
     ),
     "kafka_partition": pa.int32(),
     "kafka_offset": pa.int64(),
@@ -99,6 +101,11 @@ def wait_until_drained(
             if time.monotonic() > give_up_at or not alive():
                 raise TimeoutError("the tables did not take in everything that was acknowledged")
             time.sleep(0.1)
+
+
+def latest(*ends: Mapping[Place, int]) -> dict[Place, int]:
+    """For each partition the highest of several ends."""
+    return {place: max(each.get(place, 0) for each in ends) for place in {place for each in ends for place in each}}
 
 
 def table_offsets(stack: Stack) -> dict[Place, int]:

@@ -1,4 +1,4 @@
-"""Reads every message of some topics as it arrives, on a thread of its own: an embedded broker forgets."""
+"""Reads every message of some topics: as it arrives, on a thread of its own, or all that is there now."""
 
 import io
 import struct
@@ -13,6 +13,7 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 ANSWER_TIMEOUT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 30
 _FRAME = struct.Struct(">bI")
 
 
@@ -33,7 +34,7 @@ class TappedMessage:
 
 
 class LogTap:
-    """Collects messages from the beginning of each partition; a context manager."""
+    """Collects messages from the beginning of each partition, before the broker forgets them; a context manager."""
 
     def __init__(self, bootstrap_servers: str, topics: Sequence[str]) -> None:
         self._client = Consumer(
@@ -53,12 +54,7 @@ class LogTap:
         self._thread = threading.Thread(target=self._read, name="log-tap", daemon=True)
 
     def __enter__(self) -> Self:
-        places = [
-            TopicPartition(name, partition, OFFSET_BEGINNING)
-            for name in self._topics
-            for partition in self._client.list_topics(name, timeout=ANSWER_TIMEOUT_SECONDS).topics[name].partitions
-        ]
-        self._client.assign(places)
+        self._client.assign(_beginnings(self._client, self._topics))
         self._thread.start()
         return self
 
@@ -95,6 +91,51 @@ class LogTap:
                         return
                     continue
                 self._messages.append(_tapped(message))
+
+
+def read_all(bootstrap_servers: str, topics: Sequence[str]) -> list[TappedMessage]:
+    """Every committed message of some topics, from the first to where each partition ends now.
+
+    Offsets would not tell when that is: the end of a transaction takes one too, and is no message.
+
+    Raises:
+        TimeoutError: not all of it came in time.
+    """
+    client = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "harness-reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "log_level": 2,
+        }
+    )
+    messages: list[TappedMessage] = []
+    give_up_at = time.monotonic() + READ_TIMEOUT_SECONDS
+    try:
+        places = _beginnings(client, topics)
+        unread = {(place.topic, place.partition) for place in places}
+        client.assign(places)
+        while unread:
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"{len(messages)} messages came, and {len(unread)} partitions did not end")
+            for message in client.consume(2_000, 0.1):
+                error = message.error()
+                if error is None:
+                    messages.append(_tapped(message))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard((str(message.topic()), cast("int", message.partition())))
+    finally:
+        client.close()
+    return messages
+
+
+def _beginnings(client: Consumer, topics: Sequence[str]) -> list[TopicPartition]:
+    return [
+        TopicPartition(name, partition, OFFSET_BEGINNING)
+        for name in topics
+        for partition in client.list_topics(name, timeout=ANSWER_TIMEOUT_SECONDS).topics[name].partitions
+    ]
 
 
 def _tapped(message: Message) -> TappedMessage:

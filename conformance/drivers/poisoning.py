@@ -22,9 +22,11 @@ from k2.records.definition import TRADE, dead_letter_topic, topic
 from k2.records.encode import RecordEncoder
 
 TOPIC = topic("crypto", "trades")
+KEY = b"BINANCE:BTCUSDT"
 COPIES = 5
 LETTERS_TIMEOUT_SECONDS = 20.0
 _FLUSH_SECONDS = 30.0
+REPLAYED_HEADER = "k2.replayed"
 _ANY_PARTITION = -1
 _HEADERS = pa.map_(pa.string(), pa.string())
 _PLACE_FIELDS = [("topic", pa.string()), ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())]
@@ -97,7 +99,7 @@ class Poisoner:
         self._queued.append(poison)
         self._client.produce(
             TOPIC,
-            key=b"BINANCE:BTCUSDT",
+            key=KEY,
             value=poison.value,
             headers=list(headers_of(number, poison).items()),
             on_delivery=partial(self._remember, number),
@@ -170,10 +172,12 @@ def read_letters(stack: Stack, places: Iterable[Place]) -> list[TappedMessage]:
 
 
 def letter_table(letters: Sequence[TappedMessage]) -> pa.Table:
-    """Stage `dead_letters`, coordinates taken from the headers."""
+    """Stage `dead_letters`, coordinates taken from the headers; the marks that a replay leaves are no letters."""
     rows: list[dict[str, Any]] = []
     for letter in letters:
         headers = _decoded(letter)
+        if REPLAYED_HEADER in headers:
+            continue
         rows.append(
             {
                 "topic": headers.get("k2.source.topic"),

@@ -141,6 +141,15 @@ def wait_until(holds: Callable[[], bool], timeout_seconds: float, failure: str) 
         time.sleep(0.02)
 
 
+def comes_true(holds: Callable[[], bool], timeout_seconds: float = EFFECT_TIMEOUT_SECONDS) -> bool:
+    """Whether something comes true in time."""
+    try:
+        wait_until(holds, timeout_seconds, "")
+    except TimeoutError:
+        return False
+    return True
+
+
 def metrics_url(consumer: ChildProcess) -> str:
     """Where a consumer started with METRICS says that it serves them."""
     return str(json.loads(consumer.next_line())["metrics_url"])

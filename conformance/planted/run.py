@@ -12,11 +12,16 @@ from conformance.checkers.verdict import Checker, Outcome, Verdict, run_checker
 from conformance.planted import (
     audit,
     checkpoint,
+    consumer_metrics,
     dead_letters,
     delivery,
     facts,
+    fates,
     freshness,
+    letter_files,
+    planted_faults,
     provenance,
+    replay,
     request_limits,
     sequence,
     time_limits,
@@ -32,8 +37,13 @@ SUITES: tuple[Suite, ...] = (
     dead_letters.SUITE,
     audit.SUITE,
     facts.SUITE,
+    fates.SUITE,
     freshness.SUITE,
     checkpoint.SUITE,
+    letter_files.SUITE,
+    replay.SUITE,
+    consumer_metrics.SUITE,
+    planted_faults.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from conformance.stacks.cut_answers import cut_answers
-from k2.assembly.consuming import build_consumer
+from k2.assembly.consuming import build_consumer, exported_metrics
 from k2.ingestion.consumer import OnStep, Step, ignore_step
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
@@ -57,12 +57,14 @@ def main() -> None:
     if arguments.signal is not None:
         number = signal.Signals[arguments.signal]
         observer = signaller(number, Step[arguments.after_step], arguments.at_batch, arguments.evidence)
-    consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), Metrics(), observer)
-    for stopping in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stopping, lambda *_: consumer.stop())
-    if arguments.cut_answers:
-        cut_answers(arguments.evidence, arguments.cut_answers)
-    consumer.run()
+    metrics = Metrics()
+    with exported_metrics(chosen, metrics, lambda url: print(json.dumps({"metrics_url": url}), flush=True)):
+        consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), metrics, observer)
+        for stopping in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stopping, lambda *_: consumer.stop())
+        if arguments.cut_answers:
+            cut_answers(arguments.evidence, arguments.cut_answers)
+        consumer.run()
 
 
 if __name__ == "__main__":

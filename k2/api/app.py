@@ -17,10 +17,12 @@ from k2.api.instruments import create_instruments_router
 from k2.api.observed import ObservedRequests
 from k2.api.request_info import EndpointNames
 from k2.api.rows import create_rows_router
+from k2.api.shedding import ApiShedding, SheddingLayer
 from k2.api.status import create_status_router
 from k2.clock import Clock
 from k2.observability.metrics import Metrics
 from k2.query.engine import QueryEngine
+from k2.resilience.degradation import Level, LevelReport
 from k2.settings import ApiSettings
 
 # Requests wait in threads for a query connection, so there are many more threads than connections: a request that
@@ -35,7 +37,8 @@ def create_app(
     metrics: Metrics,
     clock: Clock,
     *,
-    degradation_level: Callable[[], str] = lambda: "NOMINAL",
+    degradation: Callable[[], LevelReport] = lambda: LevelReport(Level.NOMINAL),
+    level_hold_seconds: float = 1.0,
     new_request_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> FastAPI:
     """The application over an engine.
@@ -45,11 +48,13 @@ def create_app(
         settings: limits of a request.
         metrics: counts requests, and is what /metrics shows.
         clock: measures durations, and how long the tables have been silent.
-        degradation_level: the platform's level, shown by /health.
+        degradation: this process's level, which decides what is shed.
+        level_hold_seconds: how long a level lasts at least.
         new_request_id: makes the id of a request that brought none.
     """
     freshness = TableFreshness(engine, clock, settings.freshness_limit_seconds, metrics)
-    context = ApiContext(engine, settings, metrics, freshness, degradation_level)
+    shedding = ApiShedding(degradation, metrics, level_hold_seconds)
+    context = ApiContext(engine, settings, metrics, freshness, degradation, shedding)
     routers = (create_rows_router(context), create_instruments_router(context), create_status_router(context))
     app = FastAPI(
         title="K2",
@@ -67,6 +72,7 @@ def create_app(
         app.include_router(router)
     # The layer added last is the outermost.
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, metrics=metrics)
+    app.add_middleware(SheddingLayer, shedding=shedding)
     app.add_middleware(
         ObservedRequests,
         endpoints=EndpointNames([*_templates(routers), _OPENAPI_PATH]),

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from k2.api.freshness import TableFreshness
+from k2.api.shedding import ApiShedding
 from k2.observability.metrics import Metrics
 from k2.query.engine import QueryEngine
+from k2.resilience.degradation import LevelReport
 from k2.settings import ApiSettings
 
 
@@ -18,11 +20,13 @@ class ApiContext:
         settings: limits of a request.
         metrics: what /metrics shows.
         freshness: whether the tables still get new rows.
-        degradation_level: the platform's level at the moment it is called.
+        degradation: this process's level at the moment it is called.
+        shedding: what is not answered at that level.
     """
 
     engine: QueryEngine
     settings: ApiSettings
     metrics: Metrics
     freshness: TableFreshness
-    degradation_level: Callable[[], str]
+    degradation: Callable[[], LevelReport]
+    shedding: ApiShedding

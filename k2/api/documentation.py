@@ -49,7 +49,8 @@ _INVALID = _error(
     details=[{"parameter": "limit", "message": "Input should be less than or equal to 10000"}],
 )
 _UNAVAILABLE = _error(
-    "No connection became free in time (POOL_EXHAUSTED, with Retry-After), or the tables cannot be read (UNAVAILABLE).",
+    "No connection became free in time (POOL_EXHAUSTED), the tables cannot be read (UNAVAILABLE), or the service sheds "
+    "such requests at its present level, see X-Degradation-Level (SHED). Retry-After says when to ask again.",
     "POOL_EXHAUSTED",
     "every query connection is busy",
 )
@@ -111,6 +112,25 @@ _QUOTE = {
     **_PLACE,
     "topic": "market.crypto.quotes",
 }
+_REFERENCE = {
+    **_CORE,
+    "name": "BHP Group Limited",
+    "isin": "AU000000BHP4",
+    "currency": "AUD",
+    "tick_size": "0.01",
+    "lot_size": "1",
+    "listing_status": "ACTIVE",
+    "listed_at_ns": -2650924800000000000,
+    "valid_from_ns": 1795219200000000000,
+    "venue": "ASX",
+    "vendor_data": {"gics_industry_group": "Materials"},
+    **_PLACE,
+    "exchange": "ASX",
+    "symbol": "BHP",
+    "asset_class": "equities",
+    "topic": "market.equities.reference_data",
+    "schema_id": 5,
+}
 _SNAPSHOT = {"snapshot_id": 7162357112983, "snapshot_time_ms": 1795254301000}
 
 TRADE_RESPONSES: Responses = {
@@ -119,6 +139,10 @@ TRADE_RESPONSES: Responses = {
 }
 QUOTE_RESPONSES: Responses = {
     200: _success("A page of quotes.", [_QUOTE], {**_SNAPSHOT, "count": 1, "next_cursor": _CURSOR}),
+    **_QUERY_ERRORS,
+}
+REFERENCE_RESPONSES: Responses = {
+    200: _success("A page of reference data.", [_REFERENCE], {**_SNAPSHOT, "count": 1, "next_cursor": _CURSOR}),
     **_QUERY_ERRORS,
 }
 BULK_RESPONSES: Responses = {
@@ -156,7 +180,11 @@ GAP_RESPONSES: Responses = {
     500: _INTERNAL,
     503: _UNAVAILABLE,
 }
-_HEALTH = {"live": True, "degradation_level": "NOMINAL"}
+_HEALTH = {
+    "live": True,
+    "degradation_level": "DEGRADED",
+    "degradation_reasons": ["pool_busy_share is 1: DEGRADED from 1 on, until 0.7"],
+}
 _FRESHNESS = {
     "limit_seconds": 300.0,
     "tables": {
@@ -189,7 +217,7 @@ HEALTH_RESPONSES: Responses = {
     },
     503: {
         "model": ErrorEnvelope,
-        "description": "Alive, but the tables cannot be read.",
+        "description": "Alive, but the tables cannot be read, or the level is SHUTDOWN.",
         "content": {
             "application/json": {
                 "example": {

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from k2.api.request_info import request_info
-from k2.errors import K2Error, PoolExhaustedError, QueryTimeoutError, UnavailableError, UsageError
+from k2.errors import CircuitOpenError, K2Error, PoolExhaustedError, QueryTimeoutError, UnavailableError, UsageError
+from k2.resilience.degradation import Level
 from k2.settings import ApiSettings
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
@@ -27,6 +28,7 @@ _CODES = {
     422: "INVALID_PARAMETER",
 }
 _UNKNOWN_PARAMETER = "extra_forbidden"
+_UNREADABLE = "the tables cannot be read at the moment; ask again later"
 
 _log = structlog.get_logger()
 
@@ -41,6 +43,22 @@ class InvalidParameterError(UsageError):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class ShedError(K2Error):
+    """A request is not answered at the present level of service, see k2.api.shedding.
+
+    Attributes:
+        what: the kind of work it is, as in k2.resilience.shedding.
+        level: the level.
+        retry_after_seconds: when the level may be another.
+    """
+
+    def __init__(self, what: str, level: Level, remedy: str, retry_after_seconds: float) -> None:
+        super().__init__(f"not answered while the service is {level.name}: {remedy}")
+        self.what = what
+        self.level = level
+        self.retry_after_seconds = retry_after_seconds
 
 
 def success_response(request: Request, data: Sequence[Any], meta: Mapping[str, Any]) -> Response:
@@ -80,6 +98,13 @@ def internal_error_response(request_id: str) -> Response:
     return error_response(500, "INTERNAL_ERROR", "the request failed; the log has the reason", request_id)
 
 
+def shed_response(request_id: str, error: ShedError, headers: Mapping[str, str] | None = None) -> Response:
+    """503 for a request that is shed."""
+    details = {"shed": error.what, "degradation_level": error.level.name}
+    headers = {**_retry_after(error.retry_after_seconds), **(headers or {})}
+    return error_response(503, "SHED", str(error), request_id, headers=headers, details=details)
+
+
 def exception_handlers(settings: ApiSettings) -> dict[int | type[Exception], Handler]:
     """What each exception of a handler, of the framework or of the engine becomes."""
 
@@ -87,7 +112,7 @@ def exception_handlers(settings: ApiSettings) -> dict[int | type[Exception], Han
         return _error(request, 504, "QUERY_TIMEOUT", str(error), limit_seconds=settings.time_limit_seconds)
 
     async def on_pool_exhausted(request: Request, _: PoolExhaustedError) -> Response:
-        headers = {"Retry-After": str(math.ceil(settings.pool_wait_seconds))}
+        headers = _retry_after(settings.pool_wait_seconds)
         return _error(request, 503, "POOL_EXHAUSTED", "every query connection is busy", headers)
 
     return {
@@ -97,6 +122,8 @@ def exception_handlers(settings: ApiSettings) -> dict[int | type[Exception], Han
         UsageError: _on_usage_error,
         QueryTimeoutError: on_timeout,
         PoolExhaustedError: on_pool_exhausted,
+        CircuitOpenError: _on_circuit_open,
+        ShedError: _on_shed,
         UnavailableError: _on_unavailable,
         K2Error: _on_other_error,
     }
@@ -125,7 +152,16 @@ async def _on_usage_error(request: Request, error: UsageError) -> Response:
 
 async def _on_unavailable(request: Request, error: UnavailableError) -> Response:
     _log.warning("request failed", request_id=request_info(request.scope).request_id, error=str(error))
-    return _error(request, 503, "UNAVAILABLE", "the tables cannot be read at the moment; ask again later")
+    return _error(request, 503, "UNAVAILABLE", _UNREADABLE)
+
+
+async def _on_circuit_open(request: Request, error: CircuitOpenError) -> Response:
+    # Not logged: the breaker has said once that it opened, and these may be many.
+    return _error(request, 503, "UNAVAILABLE", _UNREADABLE, _retry_after(error.retry_after_seconds))
+
+
+async def _on_shed(request: Request, error: ShedError) -> Response:
+    return shed_response(request_info(request.scope).request_id, error)
 
 
 async def _on_other_error(request: Request, error: K2Error) -> Response:
@@ -139,6 +175,10 @@ def _error(
 ) -> Response:
     request_id = request_info(request.scope).request_id
     return error_response(status, code, message, request_id, headers=headers, details=details)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def _parameter(found: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ grows while nothing comes, and also while the catalog does not answer.
 
 An exchange is stale in a table once no row of it was committed for longer than the limit. That goes by the consumer's
 clock, not by what records say of themselves: a recording that is played again is old and yet not silent. The age of
-the newest record is shown beside it. What has never come at all is said to be so, and is no alarm.
+the newest record is shown beside it. What has never come at all is said to be so, and is no alarm. Reference data is
+shown and never stale: it comes once a day, or when something changes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -72,29 +73,30 @@ class TableFreshness:
         for data_type, entries in newest.items():
             shown = tables[data_type] = {exchange: {"status": NEVER} for exchange in exchanges}
             for entry in entries:
-                shown[entry.exchange] = self._described(entry, now_ns)
-                if self._is_stale(entry, now_ns):
+                is_stale = RECORD_TYPES[data_type].is_continuous and self._is_silent(entry, now_ns)
+                shown[entry.exchange] = {"status": STALE if is_stale else FRESH, **_described(entry, now_ns)}
+                if is_stale:
                     stale.append(f"{data_type} of {entry.exchange}: {_silence(entry.silence_seconds(now_ns))}")
         return FreshnessReport(tuple(stale), tables)
 
-    def _is_stale(self, entry: NewestRows, now_ns: int) -> bool:
+    def _is_silent(self, entry: NewestRows, now_ns: int) -> bool:
         # Ahead of this clock by more than the limit: how long it has been silent cannot be told.
         return abs(entry.silence_seconds(now_ns)) > self._limit_seconds
-
-    def _described(self, entry: NewestRows, now_ns: int) -> Mapping[str, Any]:
-        return {
-            "status": STALE if self._is_stale(entry, now_ns) else FRESH,
-            "silence_seconds": round(entry.silence_seconds(now_ns), 3),
-            "age_seconds": round(entry.age_seconds(now_ns), 3),
-            "newest_event_time_ns": entry.event_time_ns,
-            "newest_receive_time_ns": entry.receive_time_ns,
-        }
 
     def _samples(self, measure: Callable[[NewestRows, int], float]) -> Iterator[tuple[Mapping[str, str], float]]:
         now_ns = self._clock.wall_ns()
         for data_type, entries in self._newest.items():
             for entry in entries:
                 yield {"data_type": data_type, "exchange": entry.exchange}, measure(entry, now_ns)
+
+
+def _described(entry: NewestRows, now_ns: int) -> Mapping[str, Any]:
+    return {
+        "silence_seconds": round(entry.silence_seconds(now_ns), 3),
+        "age_seconds": round(entry.age_seconds(now_ns), 3),
+        "newest_event_time_ns": entry.event_time_ns,
+        "newest_receive_time_ns": entry.receive_time_ns,
+    }
 
 
 def _silence(seconds: float) -> str:

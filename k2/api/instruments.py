@@ -18,6 +18,7 @@ def create_instruments_router(context: ApiContext) -> APIRouter:
 
     @router.get("/v1/symbols", summary="Instruments a table holds", responses=SYMBOL_RESPONSES)
     def get_symbols(request: Request, parameters: Annotated[SymbolParameters, Query()]) -> Response:
+        context.shedding.listing()
         result = context.engine.get_symbols(
             parameters.data_type,
             parameters.exchange,
@@ -33,6 +34,7 @@ def create_instruments_router(context: ApiContext) -> APIRouter:
 
     @router.get("/v1/gaps", summary="Sequence numbers that are missing", responses=GAP_RESPONSES)
     def get_gaps(request: Request, parameters: Annotated[GapParameters, Query()]) -> Response:
+        context.shedding.listing()
         gaps = context.engine.open_gaps(parameters.data_type, exchange=parameters.exchange, symbol=parameters.symbol)
         return success_response(request, [asdict(gap) for gap in gaps], {"count": len(gaps)})
 

@@ -12,7 +12,7 @@ LARGEST_PAGE = 10_000
 MOST_BULK_QUERIES = 100
 MOST_BULK_ROWS = 100_000
 
-DataType = Literal["trades", "quotes"]
+DataType = Literal["trades", "quotes", "reference_data"]
 
 TimeNs = Annotated[
     int,

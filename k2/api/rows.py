@@ -1,4 +1,4 @@
-"""Rows of the tables: /v1/trades, /v1/quotes and the bulk query."""
+"""Rows of the tables: /v1/trades, /v1/quotes, /v1/reference and the bulk query."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from k2.api.context import ApiContext
 from k2.api.cursor import next_cursor
-from k2.api.documentation import BULK_RESPONSES, QUOTE_RESPONSES, TRADE_RESPONSES
+from k2.api.documentation import BULK_RESPONSES, QUOTE_RESPONSES, REFERENCE_RESPONSES, TRADE_RESPONSES
 from k2.api.envelope import InvalidParameterError, success_response
 from k2.api.parameters import BulkRequest, RowParameters
 from k2.api.rendering import render_rows
 from k2.errors import UsageError
 from k2.query.result import QueryResult, RowQuery
-from k2.records.definition import QUOTE, TRADE
+from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE
 
 
 def create_rows_router(context: ApiContext) -> APIRouter:
@@ -28,13 +28,17 @@ def create_rows_router(context: ApiContext) -> APIRouter:
     def get_quotes(request: Request, parameters: Annotated[RowParameters, Query()]) -> Response:
         return _page(context, request, QUOTE.data_type, parameters)
 
+    @router.get("/v1/reference", summary="Reference data in order of event time", responses=REFERENCE_RESPONSES)
+    def get_reference(request: Request, parameters: Annotated[RowParameters, Query()]) -> Response:
+        return _page(context, request, REFERENCE_DATA.data_type, parameters)
+
     @router.post(
         "/v1/trades/query",
         summary="Several trade queries, answered from one snapshot within one time limit",
         responses=BULK_RESPONSES,
     )
     def query_trades(request: Request, body: BulkRequest) -> Response:
-        queries = [query.row_query() for query in body.queries]
+        queries = context.shedding.bulk([query.row_query() for query in body.queries])
         results = _results(context, TRADE.data_type, queries, body.snapshot_id, "snapshot_id")
         data = [{"rows": render_rows(result.rows), "meta": _row_meta(result)} for result in results]
         return success_response(request, data, {**_snapshot_meta(results[0]), "count": len(data)})
@@ -45,7 +49,7 @@ def create_rows_router(context: ApiContext) -> APIRouter:
 def _page(context: ApiContext, request: Request, data_type: str, parameters: RowParameters) -> Response:
     snapshot_id, query = parameters.snapshot_and_query()
     source = "snapshot_id" if parameters.cursor is None else "cursor"
-    (result,) = _results(context, data_type, [query], snapshot_id, source)
+    (result,) = _results(context, data_type, [context.shedding.rows(query)], snapshot_id, source)
     return success_response(request, render_rows(result.rows), {**_snapshot_meta(result), **_row_meta(result)})
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import orjson
@@ -13,6 +14,8 @@ from k2.api.context import ApiContext
 from k2.api.documentation import HEALTH_RESPONSES, METRICS_RESPONSES
 from k2.api.envelope import error_response
 from k2.api.request_info import request_info
+from k2.errors import CircuitOpenError
+from k2.resilience.degradation import Level
 
 # A catalog that answers later than this cannot serve queries either.
 _CHECK_TIMEOUT_SECONDS = 2.0
@@ -33,6 +36,9 @@ def create_status_router(context: ApiContext) -> APIRouter:
                 await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=threads)
         except TimeoutError:
             return f"no answer within {_CHECK_TIMEOUT_SECONDS:g} s"
+        except CircuitOpenError:
+            # The breaker has said once that it opened; supervisors ask again and again.
+            return "it is left alone after failures"
         except Exception as error:  # noqa: BLE001 - whatever stops the tables from being looked at is an answer here
             _log.warning(f"{what} check failed", error=str(error))
             return "it cannot be read"
@@ -40,12 +46,21 @@ def create_status_router(context: ApiContext) -> APIRouter:
 
     @router.get("/health", summary="Whether the service is ready, and its tables fresh", responses=HEALTH_RESPONSES)
     async def get_health(request: Request) -> Response:
-        health = {"live": True, "degradation_level": context.degradation_level()}
+        level = context.degradation()
+        health: dict[str, Any] = {
+            "live": True,
+            "degradation_level": level.level.name,
+            "degradation_reasons": level.reasons,
+        }
         problem = await problem_of(context.engine.check_source, "catalog")
         if problem is not None:
             health |= {"status": "unavailable", "ready": False, "checks": {"catalog": problem}}
             request_id = request_info(request.scope).request_id
             return error_response(503, "NOT_READY", f"the catalog: {problem}", request_id, beside=health)
+        if level.level is Level.SHUTDOWN:
+            health |= {"status": "shutdown", "ready": False, "checks": {"catalog": "ok"}}
+            request_id = request_info(request.scope).request_id
+            return error_response(503, "NOT_READY", "requests for data are refused", request_id, beside=health)
         unread = await problem_of(context.freshness.look, "freshness")
         report = context.freshness.report()
         stale = [unread] if unread is not None else list(report.stale)

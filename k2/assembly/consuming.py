@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from k2.assembly.safeguards import consumer_monitor, storage_probes, watching
 from k2.assembly.tables import open_catalog
 from k2.clock import Clock, SystemClock
 from k2.ingestion.consumer import MarketDataConsumer, OnStep, ignore_step
@@ -15,7 +16,12 @@ from k2.observability.exposition import served_metrics
 from k2.observability.metrics import Metrics
 from k2.records import decode
 from k2.records.definition import RECORD_TYPES
-from k2.settings import ConsumerSettings, Settings
+from k2.resilience.breakers import CircuitBreakers, Dependency
+from k2.resilience.circuit_breaker import CircuitBreaker
+from k2.resilience.safeguards import Safeguards
+from k2.resilience.shedding import Shedding
+from k2.resilience.signals import Component
+from k2.settings import PACKAGED_REGISTRY, ConsumerSettings, Settings
 from k2.storage.audit import TransactionAuditLog
 from k2.storage.writer import TableWriter
 
@@ -25,29 +31,55 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
 
     Raises:
         UsageError: its table does not exist.
+        RefusedError: its table contradicts the definition of its records.
         UnavailableError: the catalog or the broker does not answer.
     """
     # Before the group is joined: compiling takes seconds the first time, and no other member should wait for it.
     decode.warm_up()
     clock = SystemClock()
+    breakers = CircuitBreakers(settings.breaker, metrics, clock)
+    record_type, catalog = RECORD_TYPES[settings.consumer.data_type], open_catalog(settings, breakers)
+    catalog.evolve_table(record_type)
     writer = TableWriter(
-        RECORD_TYPES[settings.consumer.data_type],
-        open_catalog(settings),
+        record_type,
+        catalog,
         TransactionAuditLog(settings.storage.audit_log),
         metrics,
         clock,
         lambda: str(uuid.uuid4()),
     )
-    check_broker(settings.kafka)
-    dead_letters = open_dead_letter_queue(settings, metrics, clock)
-    return MarketDataConsumer(settings, open_registry(settings.kafka), writer, dead_letters, metrics, clock, on_step)
+    broker = breakers[Dependency.BROKER]
+    check_broker(settings.kafka, breaker=broker)
+    registry = open_registry(settings.kafka, breakers)
+    probes = dict(storage_probes(catalog))
+    if settings.kafka.schema_registry_url != PACKAGED_REGISTRY:
+        probes[Dependency.SCHEMA_REGISTRY] = registry.look
+    # The consumer is made last, and the level follows from how far it has come.
+    monitor = consumer_monitor(settings, breakers, lambda: consumer.progress(), metrics, clock)
+    consumer = MarketDataConsumer(
+        settings,
+        registry,
+        writer,
+        open_dead_letter_queue(settings, metrics, clock, broker),
+        metrics,
+        clock,
+        on_step,
+        Safeguards(
+            breakers,
+            Shedding(Component.CONSUMER, monitor.report, metrics),
+            lambda: watching(settings, monitor, breakers, probes),
+        ),
+    )
+    return consumer
 
 
-def open_dead_letter_queue(settings: Settings, metrics: Metrics, clock: Clock) -> DeadLetterQueue:
+def open_dead_letter_queue(
+    settings: Settings, metrics: Metrics, clock: Clock, broker: CircuitBreaker | None = None
+) -> DeadLetterQueue:
     """The queue to the dead letter topics, with files to fall back on."""
     chosen = settings.dead_letters
     files = DeadLetterFiles(chosen.directory, chosen.max_size_mb, uuid.uuid4().hex, clock)
-    return DeadLetterQueue(settings.kafka, clock, files, metrics, chosen.delivery_timeout_ms)
+    return DeadLetterQueue(settings.kafka, clock, files, metrics, chosen.delivery_timeout_ms, broker)
 
 
 @contextmanager

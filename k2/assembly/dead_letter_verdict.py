@@ -41,7 +41,7 @@ def judge_now(settings: Settings, letter: DeadLetter) -> Verdict:
     for reject in decoded.rejects:
         return Verdict(reject.stage, reject.reason, reject.detail, None)
     (record,) = decoded.columns.to_pylist()
-    for rule in rules_for(record_type):
+    for rule in rules_for(record_type, settings.consumer.exchanges):
         if rule.action is Action.REJECT and rule.broken(decoded.columns)[0]:
             return Verdict("validate", rule.name, rule.message, record)
     return Verdict(None, None, "accepted: a replay makes it a row", record)

@@ -10,23 +10,42 @@ from k2.ingestion.kafka import check_broker
 from k2.ingestion.producer import MarketDataProducer
 from k2.ingestion.registry import open_registry
 from k2.observability.metrics import Metrics
+from k2.resilience.breakers import CircuitBreakers, Dependency
 from k2.settings import Settings
 
 
-def build_producer(settings: Settings, metrics: Metrics) -> MarketDataProducer:
-    """The producer for settings.kafka."""
-    return MarketDataProducer(settings.kafka, open_registry(settings.kafka), metrics, SystemClock())
+def build_producer(settings: Settings, metrics: Metrics, breakers: CircuitBreakers | None = None) -> MarketDataProducer:
+    """The producer for settings.kafka, bounded by settings.producer; without breakers it gets its own."""
+    clock = SystemClock()
+    breakers = breakers or CircuitBreakers(settings.breaker, metrics, clock)
+    registry = open_registry(settings.kafka, breakers)
+    return MarketDataProducer(settings.kafka, registry, metrics, clock, settings.producer, breakers[Dependency.BROKER])
 
 
-def feed(settings: Settings, records: Iterable[FeedRecord], window: int, stopping: Callable[[], bool]) -> FeedResult:
+def feed(
+    settings: Settings,
+    records: Iterable[FeedRecord],
+    window: int,
+    stopping: Callable[[], bool],
+    batch_records: int = 1,
+) -> FeedResult:
     """Send a feed's records, at most `window` messages a partition ahead of the tables (0: no limit).
+
+    Args:
+        settings: where to.
+        records: the feed.
+        window: see above.
+        stopping: asked before each record, or each batch.
+        batch_records: how many are sent at once; more than one only for a feed that need not be waited for.
 
     Raises:
         UnavailableError: no broker answers.
         DeliveryError: the broker or the tables stopped taking records in.
         CaptureError: from the feed; what it gave before was sent.
     """
-    check_broker(settings.kafka)
-    credits = Credits(window, committed_offsets(settings)) if window else None
-    with build_producer(settings, Metrics()) as producer:
-        return run_feed(records, producer, credits, stopping=stopping)
+    metrics = Metrics()
+    breakers = CircuitBreakers(settings.breaker, metrics, SystemClock())
+    check_broker(settings.kafka, breaker=breakers[Dependency.BROKER])
+    credits = Credits(window, committed_offsets(settings, breakers)) if window else None
+    with build_producer(settings, metrics, breakers) as producer:
+        return run_feed(records, producer, credits, stopping=stopping, batch_records=batch_records)

@@ -12,7 +12,7 @@ from k2.settings import Settings
 
 INTERRUPTED_EXIT_CODE = 130
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
-DataType = Annotated[str, typer.Option("--data-type", help="trades or quotes.")]
+DataType = Annotated[str, typer.Option("--data-type", help="trades, quotes or reference_data.")]
 
 
 def settings_of(context: typer.Context) -> Settings:
@@ -33,8 +33,8 @@ def known_data_type(data_type: str) -> str:
     Raises:
         UsageError: there is no such data type.
     """
-    if data_type not in ("trades", "quotes"):
-        raise UsageError(f"--data-type is trades or quotes, not {data_type!r}")
+    if data_type not in ("trades", "quotes", "reference_data"):
+        raise UsageError(f"--data-type is trades, quotes or reference_data, not {data_type!r}")
     return data_type
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k2.cli_output import QUOTE_COLUMNS, TRADE_COLUMNS, print_rows
+from k2.cli_output import QUOTE_COLUMNS, REFERENCE_COLUMNS, TRADE_COLUMNS, print_rows
 from k2.commands.context import AsJson, DataType, known_data_type, settings_of
 from k2.observability.metrics import Metrics
 
@@ -51,6 +51,24 @@ def quotes(
     with _engine(context) as engine:
         rows = engine.query_quotes(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist()
     print_rows(rows, None if all_columns else QUOTE_COLUMNS, as_json)
+
+
+@app.command("reference")
+def reference(
+    context: typer.Context,
+    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    all_columns: AllColumns = False,
+    as_json: AsJson = False,
+) -> None:
+    """Reference data in order of event time: what was said of an instrument last comes last.
+
+    Example: k2 query reference --exchange ASX --symbol BHP
+    """
+    with _engine(context) as engine:
+        rows = engine.query_reference(symbol=symbol, exchange=exchange, limit=limit).rows.to_pylist()
+    print_rows(rows, None if all_columns else REFERENCE_COLUMNS, as_json)
 
 
 @app.command("symbols")

@@ -15,7 +15,7 @@ from typing import IO
 from k2.embedded.processes import ChildProcess
 from k2.errors import AddressInUseError, UnavailableError, UsageError
 from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, dead_letter_topic, topic
-from k2.settings import SETTINGS_FILE
+from k2.settings import SETTINGS_FILE, load_settings
 
 READY_TIMEOUT_SECONDS = 60.0
 WATCH_SECONDS = 0.2
@@ -35,17 +35,28 @@ def all_topics() -> tuple[str, ...]:
 class EmbeddedPlatform:
     """Everything running; a context manager whose exit leaves no process behind.
 
+    `stopping` is asked between the steps of the start, which ends early where it says so, and then while all runs.
+
     Raises:
         AddressInUseError: the API's port is taken.
         UsageError: the data directory holds something else.
         UnavailableError: a part did not start; the message names it and the end of its log.
     """
 
-    def __init__(self, data_directory: Path, *, api_port: int, rate_per_second: float, keep: bool) -> None:
+    def __init__(
+        self,
+        data_directory: Path,
+        *,
+        api_port: int,
+        rate_per_second: float,
+        keep: bool,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._directory = data_directory
         self._api_port = api_port
         self._rate_per_second = rate_per_second
         self._keep = keep
+        self._stopping = stopping
         self._children: list[ChildProcess] = []
         self.log_directory = data_directory / "logs"
         self.api_url = ""
@@ -66,13 +77,13 @@ class EmbeddedPlatform:
     ) -> None:
         self._stop()
 
-    def wait_until(self, stopping: Callable[[], bool]) -> None:
+    def wait(self) -> None:
         """Watch the parts until asked to stop.
 
         Raises:
             UnavailableError: a part ended by itself.
         """
-        while not stopping():
+        while not self._stopping():
             for child in self._children:
                 if child.returncode() is not None:
                     raise UnavailableError(
@@ -81,20 +92,38 @@ class EmbeddedPlatform:
             time.sleep(WATCH_SECONDS)
 
     def _start(self) -> None:
+        for step in (self._start_broker, self._start_consumers_and_api, self._start_feed, self._wait_for_health):
+            if self._stopping():
+                return
+            step()
+
+    def _start_broker(self) -> None:
         arguments = [part for name in all_topics() for part in ("--topic", name)]
         broker = ChildProcess("broker", ["k2.embedded.broker", *arguments], self.log_directory / "broker.log")
         self._children.append(broker)
+        # While the broker starts. Consumers do not wait for tables, and nobody says which of the others comes first.
+        _create_tables(self._directory)
         self.bootstrap_servers = json.loads(broker.next_line())["bootstrap_servers"]
         write_settings(self._directory, self.bootstrap_servers, self._api_port)
+
+    def _start_consumers_and_api(self) -> None:
         api = self._k2("api", "api")
         for data_type in RECORD_TYPES:
             self._k2(f"consume-{data_type}", "consume", "--data-type", data_type)
         self.api_url = json.loads(api.next_line())["url"]
         write_settings(self._directory, self.bootstrap_servers, int(self.api_url.rsplit(":", 1)[1]))
+
+    def _start_feed(self) -> None:
         if self._rate_per_second:
             self._k2("feed", "feed", "--synthetic", "--seed", str(time.time_ns() % 10**9), "--rate",
                      str(self._rate_per_second), "--window", str(FEED_WINDOW_MESSAGES))  # fmt: skip
-        _wait_for_health(self.api_url)
+
+    def _wait_for_health(self) -> None:
+        give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
+        while not self._stopping() and not _is_healthy(self.api_url):
+            if time.monotonic() > give_up_at:
+                raise UnavailableError(f"the API at {self.api_url} did not become healthy")
+            time.sleep(0.05)
 
     def _k2(self, name: str, *arguments: str) -> ChildProcess:
         command = ["k2.cli", "--data-dir", str(self._directory), *arguments]
@@ -107,6 +136,13 @@ class EmbeddedPlatform:
             child.stop()
         (self._directory / SETTINGS_FILE).unlink(missing_ok=True)
         self._claim.close()
+
+
+def _create_tables(directory: Path) -> None:
+    # Only who starts a platform needs these libraries, and their import takes a second.
+    from k2.assembly.tables import create_tables
+
+    create_tables(load_settings(directory))
 
 
 def claim_directory(directory: Path, *, keep: bool) -> IO[str]:
@@ -172,14 +208,9 @@ def _refuse_taken_port(port: int) -> None:
             raise AddressInUseError(f"port {port} on 127.0.0.1 is taken: choose another with --port") from error
 
 
-def _wait_for_health(url: str) -> None:
-    give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            if time.monotonic() > give_up_at:
-                raise UnavailableError(f"the API at {url} did not become healthy") from None
-        time.sleep(0.05)
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

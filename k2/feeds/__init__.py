@@ -1,1 +1,1 @@
-"""Where records come from: capture files and the synthetic exchange. Yields records, talks to no server."""
+"""Where records come from: captures, CSV files, US equity ticks, the synthetic exchange. Talks to no server."""

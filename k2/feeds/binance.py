@@ -16,9 +16,8 @@ Rules:
                     same session, so its records are recognised; another capture is another session
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,83 +25,74 @@ from typing import Any
 
 import orjson
 
-from k2.feeds.capture_file import BadLine, CaptureFile
-from k2.feeds.feed import FeedRecord, FeedStatistics, SessionCounter
-from k2.records.definition import DECIMAL_PRECISION, DECIMAL_SCALE
+from k2.feeds.capture_file import CaptureFile
+from k2.feeds.feed import EVENT_TIME_SOURCE, FeedRecord, FileStatistics, SessionCounter
+from k2.feeds.file_feed import FileFeed, OnBadLine
+from k2.feeds.inversions import EventTimeInversions, InversionCounter
+from k2.feeds.line_file import BadLineError
+from k2.feeds.values import DECIMAL_RULE, LARGEST_LONG, is_decimal
 
 ASSET_CLASS = "crypto"
-EVENT_TIME_SOURCE = "event_time_source"
 RECEIVE = "receive"
 OTHER_STREAMS = "(other)"
 MOST_STREAM_TYPES = 32
 """Foreign stream types told apart; the rest are counted together as OTHER_STREAMS."""
 
-_LATEST_NS = 2**63 - 1
 _NS_PER_US = 1_000
 _NS_PER_MS = 1_000_000
 _EARLIEST_MS, _EARLIEST_US = 10**12, 10**15
-_is_decimal = re.compile(
-    rf"-?[0-9]{{1,{DECIMAL_PRECISION - DECIMAL_SCALE}}}(?:\.[0-9]{{1,{DECIMAL_SCALE}}}0*)?"
-).fullmatch
 _TRADE_FIELDS = frozenset("estpqTmM")  # Binance says of "M": ignore
 _QUOTE_FIELDS = frozenset("eusbBaAT")
 _STREAM_TYPE_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class EventTimeInversions:
-    """How often exchange time went backwards, trades and quotes together in file order.
+class CaptureStatistics(FileStatistics):
+    """What the lines of a capture were.
 
     Attributes:
-        between_neighbours: records earlier than the one just before.
-        against_maximum: records earlier than the latest before.
-        largest_ns: the furthest a record lay behind the latest.
-    """
-
-    between_neighbours: int = 0
-    against_maximum: int = 0
-    largest_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureStatistics(FeedStatistics):
-    """What the lines of a capture were. `lines` is the sum of all other counts, inversions aside.
-
-    Attributes:
-        lines: lines read.
         depth: order book changes.
         depth_snapshots: whole order books, as a recorder fetches one to start from.
         subscription_replies: answers to requests on the stream.
         foreign_streams: lines of streams that are not read, by stream type.
-        bad_lines: lines that could not be read.
-        event_time_inversions: of the records that carry an exchange time.
+        event_time_inversions: of "T", the time of the event, in the records that carry one.
+        send_time_inversions: of "E", the time of sending, in the same way.
     """
 
-    lines: int = 0
     depth: int = 0
     depth_snapshots: int = 0
     subscription_replies: int = 0
     foreign_streams: Mapping[str, int] = field(default_factory=dict)
-    bad_lines: int = 0
-    event_time_inversions: EventTimeInversions = EventTimeInversions()
+    event_time_inversions: EventTimeInversions = field(default_factory=EventTimeInversions)
+    send_time_inversions: EventTimeInversions = field(default_factory=EventTimeInversions)
+
+    @property
+    def other_lines(self) -> Mapping[str, int]:
+        """Lines that hold no record and are not bad, by what they are."""
+        foreign = {f"foreign {stream_type}": count for stream_type, count in self.foreign_streams.items()}
+        return {
+            "depth": self.depth,
+            "depth_snapshots": self.depth_snapshots,
+            "subscription_replies": self.subscription_replies,
+            **foreign,
+        }
 
 
-class BinanceCapture:
+class BinanceCapture(FileFeed):
     """A capture file as a feed.
 
     Spot and futures number their trades apart. Feed both into one platform only under two exchange codes.
     """
 
-    def __init__(self, path: Path, on_bad_line: Callable[[BadLine], object], *, exchange: str = "BINANCE") -> None:
+    def __init__(self, path: Path, on_bad_line: OnBadLine, *, exchange: str = "BINANCE") -> None:
         """Nothing is opened yet.
 
         Args:
-            path: the capture, plain or gzip.
+            path: the capture, plain, gzip or zip.
             on_bad_line: told of every line that could not be read.
             exchange: code given to all records.
         """
-        self._file = CaptureFile(path)
-        self._on_bad_line = on_bad_line
+        FileFeed.__init__(self, CaptureFile(path), on_bad_line)
         self._exchange = exchange
         self._tally = _Tally()
 
@@ -114,83 +104,45 @@ class BinanceCapture:
     @property
     def statistics(self) -> CaptureStatistics:
         """Counts of the iteration in progress, or of the last one."""
-        return self._tally.statistics()
+        counts, tally = self._counts, self._tally
+        return CaptureStatistics(
+            trades=counts.records["trades"],
+            quotes=counts.records["quotes"],
+            lines=counts.lines,
+            bad_lines=counts.bad.total(),
+            bad_lines_by_name=dict(counts.bad),
+            depth=tally.depth,
+            depth_snapshots=tally.depth_snapshots,
+            subscription_replies=tally.subscription_replies,
+            foreign_streams=dict(tally.foreign_streams),
+            event_time_inversions=tally.event_times.inversions(),
+            send_time_inversions=tally.send_times.inversions(),
+        )
 
-    def __iter__(self) -> Iterator[FeedRecord]:
-        """Records in file order.
-
-        Raises:
-            CaptureError: the file cannot be opened, is no capture or is damaged; all readable records come first.
-        """
-        tally = self._tally = _Tally()
-        reader = _MessageReader(self.session, self._exchange, tally)
-        for lines in self._file.line_blocks():
-            for line in lines:
-                tally.lines += 1
-                try:
-                    record = reader.read(line)
-                except _BadMessageError as error:
-                    tally.bad_lines += 1
-                    self._on_bad_line(BadLine.of(tally.lines, str(error), line))
-                    continue
-                if record is not None:
-                    yield record
-
-
-class _BadMessageError(ValueError):
-    """A message cannot be read; the text says why."""
+    def _new_reader(self) -> "_MessageReader":
+        self._tally = _Tally()
+        return _MessageReader(self.session, self._exchange, self._tally)
 
 
 class _Tally:
-    __slots__ = (
-        "against_maximum",
-        "bad_lines",
-        "between_neighbours",
-        "depth",
-        "depth_snapshots",
-        "foreign_streams",
-        "largest_ns",
-        "last_event_ns",
-        "latest_event_ns",
-        "lines",
-        "quotes",
-        "subscription_replies",
-        "trades",
-    )
+    """What the reader counts: lines without a record, and times that ran backwards."""
+
+    __slots__ = ("depth", "depth_snapshots", "event_times", "foreign_streams", "send_times", "subscription_replies")
 
     def __init__(self) -> None:
-        self.lines = self.trades = self.quotes = self.depth = self.depth_snapshots = 0
-        self.subscription_replies = self.bad_lines = 0
+        self.depth = self.depth_snapshots = self.subscription_replies = 0
         self.foreign_streams: Counter[str] = Counter()
-        self.between_neighbours = self.against_maximum = self.largest_ns = 0
-        self.last_event_ns = self.latest_event_ns = 0
+        self.event_times, self.send_times = InversionCounter(), InversionCounter()
 
-    def event_time(self, event_time_ns: int) -> None:
-        if event_time_ns < self.last_event_ns:
-            self.between_neighbours += 1
-        self.last_event_ns = event_time_ns
-        if event_time_ns < self.latest_event_ns:
-            self.against_maximum += 1
-            self.largest_ns = max(self.largest_ns, self.latest_event_ns - event_time_ns)
-        else:
-            self.latest_event_ns = event_time_ns
+    def times(self, event_time_ns: int, data: dict[str, Any]) -> None:
+        self.event_times.take(event_time_ns)
+        sent = data.get("E")
+        if type(sent) is int:
+            self.send_times.take(sent * (_NS_PER_MS if sent < _EARLIEST_US else _NS_PER_US))
 
     def foreign(self, stream_type: str) -> None:
         known = stream_type in self.foreign_streams or len(self.foreign_streams) < MOST_STREAM_TYPES
         self.foreign_streams[stream_type if known else OTHER_STREAMS] += 1
-
-    def statistics(self) -> CaptureStatistics:
-        return CaptureStatistics(
-            trades=self.trades,
-            quotes=self.quotes,
-            lines=self.lines,
-            depth=self.depth,
-            depth_snapshots=self.depth_snapshots,
-            subscription_replies=self.subscription_replies,
-            foreign_streams=dict(self.foreign_streams),
-            bad_lines=self.bad_lines,
-            event_time_inversions=EventTimeInversions(self.between_neighbours, self.against_maximum, self.largest_ns),
-        )
 
 
 class _MessageReader:
@@ -207,16 +159,16 @@ class _MessageReader:
         try:
             message = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise _BadMessageError(f"the JSON is cut or malformed: {error}") from error
+            raise BadLineError("bad_json", f"the JSON is cut or malformed: {error}") from error
         if type(message) is not dict:
-            raise _BadMessageError("the message is not a JSON object")
+            raise BadLineError("bad_message", "the message is not a JSON object")
         stream = message.get("stream")
         if stream is None:
             self._count_without_stream(message)
             return None
         data = message.get("data")
         if type(stream) is not str or type(data) is not dict:
-            raise _BadMessageError('"stream" is not text or "data" is not an object')
+            raise BadLineError("bad_message", '"stream" is not text or "data" is not an object')
         stream_type = stream.partition("@")[2]
         if stream_type == "bookTicker":
             return self._quote(data, receive_time_ns)
@@ -230,7 +182,7 @@ class _MessageReader:
 
     def _count_without_stream(self, message: dict[str, Any]) -> None:
         if "error" in message:
-            raise _BadMessageError(f"Binance refused a request: {message['error']!s:.100}")
+            raise BadLineError("refused_request", f"Binance refused a request: {message['error']!s:.100}")
         if "result" in message:
             self._tally.subscription_replies += 1
         elif "lastUpdateId" in message:
@@ -244,12 +196,11 @@ class _MessageReader:
         event_time_ns = _event_time_ns(_integer(data, "T"))
         buyer_is_maker = data.get("m")
         if type(buyer_is_maker) is not bool:
-            raise _BadMessageError('"m" is not true or false')
+            raise BadLineError("bad_field", '"m" is not true or false')
         price = _decimal(data, "p")
         quantity = _decimal(data, "q")
         vendor_data = {name: _vendor_text(data[name]) for name in _leftovers(tuple(data), _TRADE_FIELDS)}
-        self._tally.event_time(event_time_ns)
-        self._tally.trades += 1
+        self._tally.times(event_time_ns, data)
         record = {
             "session": self._session,
             "session_sequence": self._counter.next("trades", self._exchange, symbol),
@@ -277,11 +228,10 @@ class _MessageReader:
         vendor_data = {name: _vendor_text(data[name]) for name in _leftovers(tuple(data), _QUOTE_FIELDS)}
         if "T" in data:
             event_time_ns = _event_time_ns(_integer(data, "T"))
-            self._tally.event_time(event_time_ns)
+            self._tally.times(event_time_ns, data)
         else:
             event_time_ns = receive_time_ns
             vendor_data[EVENT_TIME_SOURCE] = RECEIVE
-        self._tally.quotes += 1
         record = {
             "session": self._session,
             "session_sequence": self._counter.next("quotes", self._exchange, symbol),
@@ -305,41 +255,40 @@ class _MessageReader:
 
 def _receive_time_ns(stamp: bytes) -> int:
     if stamp.isdigit():
-        if len(stamp) == 19 and (receive_time_ns := int(stamp)) <= _LATEST_NS:
+        if len(stamp) == 19 and (receive_time_ns := int(stamp)) <= LARGEST_LONG:
             return receive_time_ns
         if len(stamp) == 16:
             return int(stamp) * _NS_PER_US
-    raise _BadMessageError("the receive time is neither 19 digits (ns) nor 16 digits (us)")
+    raise BadLineError("bad_receive_time", "the receive time is neither 19 digits (ns) nor 16 digits (us)")
 
 
 def _event_time_ns(value: int) -> int:
-    if _EARLIEST_MS <= value <= _LATEST_NS // _NS_PER_MS:
+    if _EARLIEST_MS <= value <= LARGEST_LONG // _NS_PER_MS:
         return value * _NS_PER_MS
-    if _EARLIEST_US <= value <= _LATEST_NS // _NS_PER_US:
+    if _EARLIEST_US <= value <= LARGEST_LONG // _NS_PER_US:
         return value * _NS_PER_US
-    raise _BadMessageError(f'"T" is {value}, neither a time in ms (13 digits) nor in us (16 digits)')
+    raise BadLineError("bad_event_time", f'"T" is {value}, neither a time in ms (13 digits) nor in us (16 digits)')
 
 
 def _text(data: dict[str, Any], name: str) -> str:
     value = data.get(name)
     if type(value) is str and value:
         return value
-    raise _BadMessageError(f'"{name}" is missing or not text')
+    raise BadLineError("bad_field", f'"{name}" is missing or not text')
 
 
 def _integer(data: dict[str, Any], name: str) -> int:
     value = data.get(name)
-    if type(value) is int and 0 <= value <= _LATEST_NS:
+    if type(value) is int and 0 <= value <= LARGEST_LONG:
         return value
-    raise _BadMessageError(f'"{name}" is missing or not a whole number')
+    raise BadLineError("bad_field", f'"{name}" is missing or not a whole number')
 
 
 def _decimal(data: dict[str, Any], name: str) -> str:
     value = data.get(name)
-    if type(value) is str and _is_decimal(value):
+    if type(value) is str and is_decimal(value):
         return value
-    digits = f"at most {DECIMAL_PRECISION - DECIMAL_SCALE} digits before and {DECIMAL_SCALE} after the point"
-    raise _BadMessageError(f'"{name}" is {value!r:.40}, not a decimal number in quotes with {digits}')
+    raise BadLineError("bad_field", f'"{name}" is {value!r:.40}, not a decimal number in quotes with {DECIMAL_RULE}')
 
 
 def _book_side(data: dict[str, Any], price_name: str, quantity_name: str) -> tuple[str | None, str | None]:

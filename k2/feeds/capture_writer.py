@@ -14,8 +14,8 @@ from typing import IO, Any, cast
 import orjson
 
 from k2.errors import CaptureError, RecordError
-from k2.feeds.binance import ASSET_CLASS, EVENT_TIME_SOURCE, RECEIVE
-from k2.feeds.feed import FeedRecord
+from k2.feeds.binance import ASSET_CLASS, RECEIVE
+from k2.feeds.feed import EVENT_TIME_SOURCE, FeedRecord
 
 _NS_PER_MS = 1_000_000
 _NO_QUOTE = "0.00000000"

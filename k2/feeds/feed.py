@@ -1,8 +1,13 @@
 """What every feed yields, and the position it gives each record."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+RECEIVE_TIME_SOURCE = "receive_time_source"
+"""Entry of vendor_data where the time of receipt is unknown and that of the event stands in, which it then names."""
+EVENT_TIME_SOURCE = "event_time_source"
+"""Entry of vendor_data where the time of the event is unknown and that of receipt stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +15,7 @@ class FeedRecord:
     """One record and where it belongs.
 
     Attributes:
-        data_type: "trades" or "quotes".
+        data_type: "trades", "quotes" or "reference_data".
         asset_class: "crypto" or "equities".
         exchange: exchange code, upper case.
         record: exactly the fields of the record type (k2.records.definition). Prices and quantities are decimal
@@ -29,6 +34,34 @@ class FeedStatistics:
 
     trades: int = 0
     quotes: int = 0
+    reference_data: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatistics(FeedStatistics):
+    """What the lines of a file were. `lines` is the sum of the records, `bad_lines` and `other_lines`.
+
+    Attributes:
+        lines: lines read.
+        bad_lines: lines that could not be read.
+        bad_lines_by_name: the same, by what is wrong with them.
+    """
+
+    lines: int = 0
+    bad_lines: int = 0
+    bad_lines_by_name: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def other_lines(self) -> Mapping[str, int]:
+        """Lines that hold no record and are not bad, by what they are."""
+        return {}
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Every line counted once, by what it was; kinds that did not occur are left out."""
+        records = {"trades": self.trades, "quotes": self.quotes, "reference_data": self.reference_data}
+        kinds = {**records, **self.other_lines, **self.bad_lines_by_name}
+        return {kind: count for kind, count in kinds.items() if count}
 
 
 class Feed(Protocol):

@@ -1,4 +1,4 @@
-"""Instruments of the synthetic exchange: how finely each trades, and where its price starts."""
+"""Instruments of the synthetic exchange: what they are, how finely each trades, and where its price starts."""
 
 from dataclasses import dataclass
 from zlib import crc32
@@ -14,6 +14,9 @@ class Instrument:
         start_ticks: first price, in ticks.
         quantity_decimals: digits after the point of a quantity.
         largest_lots: largest quantity, in steps of its last digit.
+        name: of the company or the asset; the symbol if empty.
+        currency: what prices are quoted in.
+        isin: International Securities Identification Number.
     """
 
     symbol: str
@@ -21,6 +24,9 @@ class Instrument:
     start_ticks: int
     quantity_decimals: int
     largest_lots: int
+    name: str = ""
+    currency: str = "USD"
+    isin: str | None = None
 
     def price(self, ticks: int) -> str:
         """A price as decimal text."""
@@ -34,13 +40,13 @@ class Instrument:
 _KNOWN = {
     instrument.symbol: instrument
     for instrument in (
-        Instrument("BTCUSDT", 2, 6_168_599, 5, 300_000),
-        Instrument("ETHUSDT", 2, 268_162, 4, 500_000),
+        Instrument("BTCUSDT", 2, 6_168_599, 5, 300_000, "Bitcoin", "USDT"),
+        Instrument("ETHUSDT", 2, 268_162, 4, 500_000, "Ether", "USDT"),
         # The finest tick there is, and quantities that do not fit an 18-digit decimal of ten places.
-        Instrument("BTTCUSDT", 10, 6_800, 0, 900_000_000_000),
-        Instrument("SHIBUSDT", 8, 1_371, 0, 40_000_000_000),
-        Instrument("BHP", 3, 41_520, 0, 5_000),
-        Instrument("RIO", 3, 114_310, 0, 2_000),
+        Instrument("BTTCUSDT", 10, 6_800, 0, 900_000_000_000, "BitTorrent", "USDT"),
+        Instrument("SHIBUSDT", 8, 1_371, 0, 40_000_000_000, "Shiba Inu", "USDT"),
+        Instrument("BHP", 3, 41_520, 0, 5_000, "BHP Group Limited", "AUD", "AU000000BHP4"),
+        Instrument("RIO", 3, 114_310, 0, 2_000, "Rio Tinto Limited", "AUD", "AU000000RIO1"),
     )
 }
 

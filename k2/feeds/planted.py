@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +55,3 @@ class PlantedTruth:
     session: str
     keys: tuple[PlantedKey, ...]
     faults: Mapping[str, int] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON-ready: events are run-length pairs [event, count], missing ranges [numbering, first, last]."""
-        return {
-            "format": FORMAT,
-            "session": self.session,
-            "faults": dict(self.faults),
-            "keys": [
-                {
-                    "data_type": key.data_type,
-                    "exchange": key.exchange,
-                    "symbol": key.symbol,
-                    "records": len(key.events),
-                    "clock_skew_ns": key.clock_skew_ns,
-                    "missing": [[missing.numbering, missing.first, missing.last] for missing in key.missing],
-                    "events": [[event, len(tuple(run))] for event, run in groupby(key.events)],
-                }
-                for key in self.keys
-            ],
-        }

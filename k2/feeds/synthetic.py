@@ -8,6 +8,7 @@ random.Random only random(), whose sequence Python guarantees). Every numbered k
     reordering   a record is held back and sent a little later    the one that overtakes it is GAP, itself OUT_OF_ORDER
     reset        the numbering begins again at 1                  SESSION_RESET
     clock skew   each symbol's exchange clock is off by a constant
+    bad record   one more record that breaks a rule (k2.feeds.bad_records), without a source number
 
 The expected events follow from what was planted. So that the ruling leaves no doubt, a key has one fault at a time
 (nothing else happens while a record is held back), its first record and a reset are never held back, duplicates reach
@@ -19,21 +20,26 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from itertools import count
-from pathlib import Path
 from random import Random
+from typing import Any
 
 import orjson
 
 from k2.errors import UsageError
+from k2.feeds.bad_records import DEFECTS, SENDABLE, Spoiler
 from k2.feeds.feed import FeedRecord, FeedStatistics, SessionCounter
-from k2.feeds.instruments import instrument
+from k2.feeds.instruments import Instrument, decimal_text, instrument
 from k2.feeds.planted import MissingRange, PlantedKey, PlantedTruth
 from k2.feeds.synthetic_stream import FaultRates, Market, Planted, Stream
 
+Key = tuple[str, str, str]
+"""Data type, exchange, symbol."""
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BTTCUSDT", "SHIBUSDT")
 FEWEST_NUMBERS_BEFORE_A_RESET = 1_001
 
+_ADDED_LATER = ("bad_rate", "defects", "venues", "conditions", "reference_data")
 _EARLIEST_NS, _LATEST_NS = 10**18, 2**63 - 1
+_NS_PER_DAY = 86_400 * 10**9
 _NS_PER_MS = 1_000_000
 _NS_PER_SECOND = 1_000_000_000
 _SHORTEST_TRANSIT_NS = 200_000
@@ -62,6 +68,11 @@ class SyntheticSettings:
         reset_every: numbers after which a key's numbering begins again, at least 1,001; 0 for never.
         one_sided_rate: probability that a quote lacks a side.
         largest_clock_skew_ms: bound of each symbol's clock skew, either way.
+        bad_rate: probability that a record is a bad one.
+        defects: what is wrong with bad records, in turn.
+        venues: each record of a trade or quote is given one; none: null.
+        conditions: likewise; an empty text is null.
+        reference_data: begin with a record of reference data for each symbol.
     """
 
     seed: int = 1
@@ -81,6 +92,11 @@ class SyntheticSettings:
     reset_every: int = 0
     one_sided_rate: float = 0.001
     largest_clock_skew_ms: int = 5
+    bad_rate: float = 0.0
+    defects: tuple[str, ...] = SENDABLE
+    venues: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    reference_data: bool = False
 
     def __post_init__(self) -> None:
         fault_rates = (self.gap_rate, self.duplicate_rate, self.reorder_rate)
@@ -95,31 +111,43 @@ class SyntheticSettings:
         _require(self.largest_clock_skew_ms >= 0, "largest_clock_skew_ms must be at least 0")
         long_enough = self.reset_every == 0 or self.reset_every >= FEWEST_NUMBERS_BEFORE_A_RESET
         _require(long_enough, f"reset_every must be 0 or at least {FEWEST_NUMBERS_BEFORE_A_RESET}")
+        _require(0 <= self.bad_rate <= 1, "bad_rate must be 0..1")
+        _require(bool(self.defects) and set(self.defects) <= set(DEFECTS), f"defects must be of {', '.join(DEFECTS)}")
 
 
 class SyntheticExchange:
     """The exchange as a feed."""
 
     def __init__(self, settings: SyntheticSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._statistics = Counter[str]()
 
     @property
     def session(self) -> str:
         """The session of all records: "synthetic-" and a digest of the settings."""
-        return _session(self._settings)
+        return _session(self.settings)
 
     @property
     def statistics(self) -> FeedStatistics:
         """Counts of the iteration in progress, or of the last one."""
-        return FeedStatistics(trades=self._statistics["trades"], quotes=self._statistics["quotes"])
+        counts = self._statistics
+        return FeedStatistics(counts["trades"], counts["quotes"], counts["reference_data"])
 
     def __iter__(self) -> Iterator[FeedRecord]:
         """Records in the order they are received."""
+        return (record for record, _ in self.planted())
+
+    def planted(self) -> Iterator[tuple[FeedRecord, Planted]]:
+        """The same records, each with what was planted with it."""
         statistics = self._statistics = Counter[str]()
-        for _, record, _ in _Generation(self._settings):
+        for _, record, planted in _Generation(self.settings):
             statistics[record.data_type] += 1
-            yield record
+            yield record, planted
+
+    def clock_skews_ns(self) -> dict[str, int]:
+        """For each symbol the exchange's clock minus the receiver's."""
+        markets = (stream.market for stream in _Generation(self.settings).streams)
+        return {market.instrument.symbol: market.clock_skew_ns for market in markets}
 
     def truth(self) -> PlantedTruth:
         """What a complete iteration plants; generated anew, so it needs no iteration before.
@@ -127,47 +155,39 @@ class SyntheticExchange:
         Raises:
             UsageError: the exchange has no end.
         """
-        _require(self._settings.records is not None, "truth needs an end, records must be a number")
-        generation = _Generation(self._settings)
-        events: list[list[str | None]] = [[] for _ in generation.streams]
-        missing: list[list[MissingRange]] = [[] for _ in generation.streams]
+        _require(self.settings.records is not None, "truth needs an end, records must be a number")
+        generation = _Generation(self.settings)
+        events: dict[Key, list[str | None]] = {}
+        missing: dict[Key, list[MissingRange]] = {}
         faults = Counter(gaps=0, duplicates=0, reorderings=0, resets=0)
-        for position, _, planted in generation:
-            events[position].append(planted.event)
+        for _, record, planted in generation:
+            key = (record.data_type, record.exchange, record.record["symbol"])
+            events.setdefault(key, []).append(planted.event)
             if planted.fault:
                 faults[planted.fault] += 1
             if planted.missing:
-                missing[position].append(planted.missing)
-        keys = []
-        for position, stream in enumerate(generation.streams):
+                missing.setdefault(key, []).append(planted.missing)
+        skews = {}
+        for stream in generation.streams:
+            key = (stream.data_type, self.settings.exchange, stream.market.instrument.symbol)
+            skews[key] = stream.market.clock_skew_ns
             if overtaken := stream.still_held_back():
-                missing[position].append(overtaken)
+                missing.setdefault(key, []).append(overtaken)
                 faults["gaps"] += 1
-            if events[position]:
-                keys.append(
-                    PlantedKey(
-                        data_type=stream.data_type,
-                        exchange=self._settings.exchange,
-                        symbol=stream.market.instrument.symbol,
-                        events=tuple(events[position]),
-                        missing=tuple(missing[position]),
-                        clock_skew_ns=stream.market.clock_skew_ns,
-                    )
-                )
+        keys = (PlantedKey(*key, tuple(events[key]), tuple(missing.get(key, ())), skews.get(key, 0)) for key in events)
         return PlantedTruth(self.session, tuple(keys), dict(faults))
-
-    def write_truth(self, path: Path) -> None:
-        """Write `truth()` and the settings as one JSON object."""
-        document = {**self.truth().as_json(), "settings": asdict(self._settings)}
-        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 class _Generation:
-    """One run of the exchange: yields (position of the stream in `streams`, record, what was planted with it)."""
+    """One run of the exchange: yields (position of the stream in `streams`, record, what was planted with it).
+
+    The position of a record of reference data is -1.
+    """
 
     def __init__(self, settings: SyntheticSettings) -> None:
         self._settings = settings
         self._random = Random(settings.seed)
+        self._spoiler = Spoiler(settings.defects)
         rates = FaultRates(
             settings.gap_rate,
             settings.duplicate_rate,
@@ -176,14 +196,16 @@ class _Generation:
             settings.largest_delay,
             settings.reset_every,
             settings.one_sided_rate,
+            settings.venues,
+            settings.conditions,
         )
-        core = {
+        self._core = {
             "session": _session(settings),
             "exchange": settings.exchange,
             "asset_class": settings.asset_class,
             "venue": None,
-            "conditions": None,
         }
+        core = {**self._core, "conditions": None}
         self.streams: list[Stream] = []
         skew_steps = 2 * settings.largest_clock_skew_ms * _NS_PER_MS + 1
         for symbol in settings.symbols:
@@ -198,23 +220,70 @@ class _Generation:
         counter = SessionCounter()
         longest_wait_ns = 2 * (_NS_PER_SECOND // settings.rate_per_second)
         receive_time_ns = settings.start_time_ns
-        for _ in count() if settings.records is None else range(settings.records):
+        introduced = settings.symbols if settings.reference_data else ()
+        for number in count() if settings.records is None else range(settings.records):
+            if number < len(introduced):
+                receive_time_ns += 1
+                yield -1, self._introduction(introduced[number], receive_time_ns), Planted(None)
+                continue
             receive_time_ns += 1 + int(random.random() * longest_wait_ns)
             exchange_time_ns = receive_time_ns - _SHORTEST_TRANSIT_NS - int(random.random() * _TRANSIT_SPREAD_NS)
             symbol_position = int(random.random() * len(settings.symbols))
             position = 2 * symbol_position + (random.random() >= settings.trade_share)
-            stream = self.streams[position]
-            content, planted = stream.send(random, exchange_time_ns)
-            session_sequence = counter.next(stream.data_type, settings.exchange, content["symbol"])
+            content, planted = self._next(self.streams[position], exchange_time_ns, receive_time_ns)
+            data_type, exchange = self.streams[position].data_type, content["exchange"]
+            session_sequence = counter.next(data_type, exchange, content["symbol"])
             # A copy, because a duplicate has the same content at another place and time.
             record = content | {"session_sequence": session_sequence, "receive_time_ns": receive_time_ns}
-            yield position, FeedRecord(stream.data_type, settings.asset_class, settings.exchange, record), planted
+            yield position, FeedRecord(data_type, settings.asset_class, exchange, record), planted
+
+    def _next(self, stream: Stream, exchange_time_ns: int, receive_time_ns: int) -> tuple[dict[str, Any], Planted]:
+        # Nothing is drawn where no bad record is asked for, so such an exchange is what it always was.
+        bad_rate = self._settings.bad_rate
+        if bad_rate and self._spoiler.can_spoil(stream.data_type) and self._random.random() < bad_rate:
+            good = stream.content(self._random, exchange_time_ns) | {"receive_time_ns": receive_time_ns}
+            defect, content = self._spoiler.spoil(stream.data_type, good)
+            return content, Planted(None, defect=defect)
+        return stream.send(self._random, exchange_time_ns)
+
+    def _introduction(self, symbol: str, receive_time_ns: int) -> FeedRecord:
+        settings, described = self._settings, instrument(symbol)
+        record = {
+            **self._core,
+            "symbol": symbol,
+            "session_sequence": 1,
+            "event_time_ns": receive_time_ns,
+            "receive_time_ns": receive_time_ns,
+            "source_sequence": None,
+            "vendor_data": {},
+            **_description(described),
+            "valid_from_ns": settings.start_time_ns - settings.start_time_ns % _NS_PER_DAY,
+        }
+        return FeedRecord("reference_data", settings.asset_class, settings.exchange, record)
+
+
+def _description(described: Instrument) -> dict[str, Any]:
+    return {
+        "name": described.name or described.symbol,
+        "isin": described.isin,
+        "currency": described.currency,
+        "tick_size": decimal_text(1, described.price_decimals),
+        "lot_size": decimal_text(1, described.quantity_decimals),
+        "listing_status": "ACTIVE",
+        "listed_at_ns": None,
+        "delisted_at_ns": None,
+    }
 
 
 def _session(settings: SyntheticSettings) -> str:
-    # A rate given as 0 equals one given as 0.0, so both must be the same session.
+    # A rate given as 0 equals one given as 0.0, so both must be the same session. What was added later counts only
+    # where it is used: an exchange that was there before keeps its session.
     rates = {rate.name: float(getattr(settings, rate.name)) for rate in fields(settings) if rate.type is float}
-    return "synthetic-" + sha256(orjson.dumps(asdict(settings) | rates)).hexdigest()[:12]
+    values = asdict(settings) | rates
+    for added in fields(settings):
+        if added.name in _ADDED_LATER and getattr(settings, added.name) == added.default:
+            del values[added.name]
+    return "synthetic-" + sha256(orjson.dumps(values)).hexdigest()[:12]
 
 
 def _require(holds: bool, rule: str) -> None:

@@ -26,6 +26,8 @@ class FaultRates:
     largest_delay: int
     reset_every: int
     one_sided_rate: float
+    venues: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,22 @@ class Planted:
         event: expected sequence event; None for a record without a source number.
         fault: the fault this record completes, "" for none.
         missing: numbers skipped before it that will never be sent.
+        overtaken: number of the record that was held back and that this one overtook.
+        numbering: which numbering of its key it belongs to, from 1; a reset begins the next.
+        defect: what is wrong with a bad record (k2.feeds.bad_records), "" for a good one.
     """
 
     event: str | None
     fault: str = ""
     missing: MissingRange | None = None
+    overtaken: int | None = None
+    numbering: int = 1
+    defect: str = ""
 
 
 _IN_ORDER = Planted("IN_ORDER")
-_OVERTAKES = Planted("GAP")
 _LATE = Planted("OUT_OF_ORDER", "reorderings")
 _DUPLICATE = Planted("DUPLICATE", "duplicates")
-_RESET = Planted("SESSION_RESET", "resets")
 _NO_NUMBER = Planted(None)
 
 
@@ -105,7 +111,7 @@ class Stream:
         """The next record to reach the receiver, and what is planted with it."""
         if not self._sequenced:
             self._last += 1 + int(random.random() * 40)
-            return self._content(random, exchange_time_ns), _NO_NUMBER
+            return self.content(random, exchange_time_ns), _NO_NUMBER
         if self._held_back is not None:
             return self._overtake_or_release(random, exchange_time_ns)
         if self._last == 0:
@@ -115,7 +121,7 @@ class Stream:
             self._numbering += 1
             self._last = 0
             self._recent.clear()
-            return self._fresh(random, exchange_time_ns), _RESET
+            return self._fresh(random, exchange_time_ns), Planted("SESSION_RESET", "resets", numbering=self._numbering)
         draw = random.random()
         if draw < rates.gap_rate:
             return self._after_gap(random, exchange_time_ns)
@@ -124,9 +130,10 @@ class Stream:
             return self._again(random), _DUPLICATE
         if draw - rates.duplicate_rate < rates.reorder_rate:
             self._last += 1
-            self._held_back = (self._last, self._content(random, exchange_time_ns))
+            self._held_back = (self._last, self.content(random, exchange_time_ns))
             self._overtakers_left = int(random.random() * rates.largest_delay)
-            return self._fresh(random, exchange_time_ns), _OVERTAKES
+            overtakes = Planted("GAP", overtaken=self._last, numbering=self._numbering)
+            return self._fresh(random, exchange_time_ns), overtakes
         return self._fresh(random, exchange_time_ns), _IN_ORDER
 
     def _overtake_or_release(self, random: Random, exchange_time_ns: int) -> tuple[dict[str, Any], Planted]:
@@ -143,7 +150,7 @@ class Stream:
         skipped = 1 + int(random.random() * self._rates.largest_gap)
         missing = MissingRange(self._numbering, self._last + 1, self._last + skipped)
         self._last += skipped
-        return self._fresh(random, exchange_time_ns), Planted("GAP", "gaps", missing)
+        return self._fresh(random, exchange_time_ns), Planted("GAP", "gaps", missing, numbering=self._numbering)
 
     def _again(self, random: Random) -> dict[str, Any]:
         # The record with the highest number is always among the recent ones, so there is one to choose.
@@ -152,11 +159,12 @@ class Stream:
 
     def _fresh(self, random: Random, exchange_time_ns: int) -> dict[str, Any]:
         self._last += 1
-        content = self._content(random, exchange_time_ns)
+        content = self.content(random, exchange_time_ns)
         self._recent.append((self._last, content))
         return content
 
-    def _content(self, random: Random, exchange_time_ns: int) -> dict[str, Any]:
+    def content(self, random: Random, exchange_time_ns: int) -> dict[str, Any]:
+        """A record of the latest number, but for its place in the session and the time of receipt."""
         event_time_ms = (exchange_time_ns + self.market.clock_skew_ns) // _NS_PER_MS
         content = {
             **self._core,
@@ -167,6 +175,11 @@ class Stream:
             "vendor_data": {"E": str(event_time_ms + int(random.random() * 3))},
         }
         content.update(self._trade(random) if self.data_type == "trades" else self._quote(random))
+        # Drawn last and only where asked for, so that exchanges without them are what they were.
+        if self._rates.venues:
+            content["venue"] = _one_of(random, self._rates.venues)
+        if self._rates.conditions:
+            content["conditions"] = _one_of(random, self._rates.conditions) or None
         return content
 
     def _trade(self, random: Random) -> dict[str, Any]:
@@ -192,6 +205,10 @@ class Stream:
             side = "bid" if random.random() < 0.5 else "ask"
             quote[f"{side}_price"] = quote[f"{side}_quantity"] = None
         return quote
+
+
+def _one_of(random: Random, choices: tuple[str, ...]) -> str:
+    return choices[int(random.random() * len(choices))]
 
 
 def _lots(random: Random, instrument: Instrument) -> int:

@@ -12,7 +12,7 @@ The table is the only authority on progress; what Kafka is told serves lag displ
 6. REJECT   All rejects of the batch to the dead letter queue, acknowledged before anything else happens.
 7. COMMIT   One snapshot moves rows, progress and state together, and only if the table still stands where the batch
             began. A batch of nothing but rejects commits an empty snapshot.
-8. REPORT   Offsets to Kafka, metrics.
+8. REPORT   Metrics, and offsets to Kafka.
 
 A crash between any two steps leaves either no trace in the table (files nobody refers to, dead letters that will be
 sent again under the same coordinates) or the whole batch. So Kafka delivers at least once and the table holds each
@@ -23,27 +23,31 @@ record once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
 
 import structlog
 
 from k2.clock import Clock
-from k2.errors import K2Error, RetriesExhaustedError, StaleWriterError
+from k2.errors import K2Error, OverloadedError, RetriesExhaustedError, StaleWriterError, UnavailableError
 from k2.ingestion.assignment import AssignedPartitions
 from k2.ingestion.dead_letters import DeadLetter, DeadLetterQueue, Headers
 from k2.ingestion.judging import BatchJudge, JudgedBatch
 from k2.ingestion.log_reader import LogReader, Place, PolledBatch
 from k2.ingestion.registry import SchemaRegistry
 from k2.observability.metrics import Metrics
-from k2.records.decode import BatchDecoder, DecodedBatch, Reject
+from k2.records.decode import BatchDecoder, Reject
 from k2.records.definition import RECORD_TYPES, topic
+from k2.resilience.breakers import Dependency
 from k2.resilience.failures import is_transient
 from k2.resilience.retries import Retries, Retry
+from k2.resilience.safeguards import Safeguards
+from k2.resilience.shedding import BATCHES, RECORD_AGE
 from k2.settings import Settings
 from k2.storage.progress import PartitionKey
-from k2.storage.writer import Advance, TableWriter
+from k2.storage.writer import Advance, TableWriter, WrittenFiles
 
 _log = structlog.get_logger("k2.consumer")
 
@@ -74,6 +78,16 @@ def consumer_group(settings: Settings) -> str:
     return f"{settings.kafka.group_id}-{settings.consumer.data_type}"
 
 
+@dataclass(frozen=True, slots=True)
+class _JudgedMessages:
+    """A batch on its way into the table, and what is counted of it once it is there."""
+
+    polled: PolledBatch
+    judged: JudgedBatch
+    rejects: Sequence[Reject]
+    polled_at: float
+
+
 class MarketDataConsumer:
     """Consumes one data type into its table. Single-threaded; `stop` may be called from a signal handler.
 
@@ -82,6 +96,7 @@ class MarketDataConsumer:
         RetriesExhaustedError: a dependency failed for longer than every retry; nothing was committed.
         StaleWriterError: another writer was first, every time.
         RefusedError: a dependency answers and refuses; that is not retried.
+        OverloadedError: the process is short of memory; it stopped between two batches.
     """
 
     def __init__(
@@ -93,8 +108,10 @@ class MarketDataConsumer:
         metrics: Metrics,
         clock: Clock,
         on_step: OnStep = ignore_step,
+        safeguards: Safeguards | None = None,
     ) -> None:
         self._settings = settings
+        self._safeguards = safeguards
         self._record_type = RECORD_TYPES[settings.consumer.data_type]
         self._writer = writer
         self._dead_letters = dead_letters
@@ -102,15 +119,17 @@ class MarketDataConsumer:
         self._clock = clock
         self._on_step = on_step
         self._decoder = BatchDecoder(self._record_type, registry.writer_schema)
-        self._judge = BatchJudge(self._record_type)
+        self._judge = BatchJudge(self._record_type, settings.consumer.exchanges)
         self._partitions = AssignedPartitions(settings, self._record_type, writer)
         self._stopping = False
         self._must_rewind = False
+        self._unanswered: _JudgedMessages | None = None
         self._batches = 0
         topics = [topic(asset, self._record_type.data_type) for asset in settings.consumer.asset_classes]
         # One group a data type, so that consumers of different tables do not rebalance one another.
         kafka = settings.kafka.model_copy(update={"group_id": consumer_group(settings)})
-        self._log_reader = LogReader(kafka, settings.consumer, topics, self._assign, self._lost)
+        breaker = None if safeguards is None else safeguards.breakers[Dependency.BROKER]
+        self._log_reader = LogReader(kafka, settings.consumer, topics, self._assign, self._lost, breaker)
         # Computed when asked for: what a batch sets stands still when no batch comes, which is when it is needed.
         metrics.compute("k2_consumer_lag_messages", self._lag_messages)
         metrics.compute("k2_consumer_lag_seconds", self._lag_seconds)
@@ -124,10 +143,12 @@ class MarketDataConsumer:
         retries = Retries(self._settings.retry, self._retrying)
         self._writer.recover_audit()
         try:
-            while not self._stopping:
-                for attempt in retries:
-                    with attempt:
-                        self._next_batch()
+            with nullcontext() if self._safeguards is None else self._safeguards.watching():
+                while not self._stopping:
+                    self._stop_if_overloaded()
+                    for attempt in retries:
+                        with attempt:
+                            self._next_batch()
         except K2Error as error:
             if isinstance(error, StaleWriterError) or not is_transient(error):
                 raise
@@ -137,6 +158,29 @@ class MarketDataConsumer:
         finally:
             self._log_reader.close()
             self._dead_letters.close()
+
+    def progress(self) -> tuple[int, int]:
+        """How far the table has come in this consumer's partitions, and how many messages wait in the log.
+
+        The first is the sum of the next offsets. May be called from any thread.
+        """
+        positions = self._partitions.positions()
+        ends = {place: self._log_reader.end_offset(place) for place in positions}
+        waiting = sum(max(0, end - positions[place]) for place, end in ends.items() if end is not None)
+        return sum(positions.values()), waiting
+
+    def _stop_if_overloaded(self) -> None:
+        if self._sheds(BATCHES):
+            raise OverloadedError(
+                "short of memory, stopped between two batches: start again, and if it recurs lower "
+                "K2_CONSUMER__BATCH_ROWS or give the process more"
+            )
+
+    def _sheds(self, what: str) -> bool:
+        if self._safeguards is None or not self._safeguards.shedding.sheds(what):
+            return False
+        self._safeguards.shedding.count(what)
+        return True
 
     def _retrying(self, retry: Retry) -> None:
         labels = {"data_type": self._record_type.data_type, "reason": retry.reason}
@@ -168,6 +212,7 @@ class MarketDataConsumer:
         self._must_rewind = False
 
     def _process(self, polled: PolledBatch) -> None:
+        polled_at = time.perf_counter()
         with self._timed(Step.DECODE):
             decoded = self._decoder.decode(polled.values)
         with self._timed(Step.JUDGE):
@@ -178,13 +223,26 @@ class MarketDataConsumer:
         rejects = (*decoded.rejects, *judged.rejects)
         with self._timed(Step.REJECT):
             self._dead_letters.send([_dead_letter(polled, reject) for reject in rejects])
+        batch = _JudgedMessages(polled, judged, rejects, polled_at)
         with self._timed(Step.COMMIT):
-            batch = "; ".join(f"{key} to {advance.next_offset}" for key, advance in advances.items())
-            self._writer.commit(written, advances, self._partitions.topics, batch)
+            self._commit(written, advances, batch)
             self._partitions.committed(polled.next_offsets)
         with self._timed(Step.REPORT):
+            self._record(batch)
             self._log_reader.report(polled.next_offsets)
-            self._record(polled, decoded, judged, rejects)
+
+    def _commit(self, written: WrittenFiles, advances: Mapping[PartitionKey, Advance], batch: _JudgedMessages) -> None:
+        name = "; ".join(f"{key} to {advance.next_offset}" for key, advance in advances.items())
+        try:
+            self._writer.commit(written, advances, self._partitions.topics, name)
+        except StaleWriterError:
+            self._count_commit("refused")
+            raise
+        except K2Error as error:
+            self._count_commit("failed")
+            # Without an answer it may hold all the same, which the table tells when it is asked again.
+            self._unanswered = batch if isinstance(error, UnavailableError) else None
+            raise
 
     def _advance(self, place: Place, next_offset: int) -> tuple[PartitionKey, Advance]:
         key, state = self._partitions.key(place), self._partitions.states[place].to_arrow()
@@ -196,22 +254,22 @@ class MarketDataConsumer:
         """Step 1 for newly assigned partitions: where each must start."""
         with self._timed(Step.ASSIGN):
             starts = self._partitions.take_over(places, self._log_reader)
-        self._metrics.increment(
-            "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "assigned"}
-        )
+        self._count_rebalance("assigned")
         _log.info("assigned", partitions={f"{name}/{number}": start for (name, number), start in starts.items()})
         return starts
 
     def _lost(self, places: Sequence[Place]) -> None:
         self._partitions.give_up(places)
-        self._metrics.increment(
-            "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": "lost"}
-        )
+        self._count_rebalance("lost")
+        _log.info("given up", partitions=[f"{name}/{number}" for name, number in places])
 
     def _rewind(self) -> None:
         """After a failed batch: the state in memory has seen too much, so go back to what the table holds."""
         starts = self._partitions.take_over_again(self._log_reader)
         self._log_reader.restart(starts)
+        unanswered, self._unanswered = self._unanswered, None
+        if unanswered is not None and unanswered.polled.next_offsets.items() <= starts.items():
+            self._record(unanswered)
         _log.warning("rewound to the table", partitions={f"{t}/{p}": start for (t, p), start in starts.items()})
 
     @contextmanager
@@ -225,21 +283,35 @@ class MarketDataConsumer:
         self._metrics.observe("k2_consumer_step_seconds", time.perf_counter() - started, labels)
         self._on_step(step, self._batches)
 
-    def _record(
-        self, polled: PolledBatch, decoded: DecodedBatch, judged: JudgedBatch, rejects: Sequence[Reject]
-    ) -> None:
-        kind = {"data_type": self._record_type.data_type}
+    def _count_commit(self, outcome: str) -> None:
+        self._metrics.increment(
+            "k2_consumer_commits_total", {"data_type": self._record_type.data_type, "outcome": outcome}
+        )
+
+    def _count_rebalance(self, change: str) -> None:
+        self._metrics.increment(
+            "k2_consumer_rebalances_total", {"data_type": self._record_type.data_type, "kind": change}
+        )
+
+    def _record(self, batch: _JudgedMessages) -> None:
+        """Count a batch that the table holds."""
+        kind, judged = {"data_type": self._record_type.data_type}, batch.judged
         count = self._metrics.increment
-        count("k2_messages_received_total", kind, len(polled.messages))
+        self._count_commit("success")
+        self._metrics.observe("k2_consumer_batch_seconds", time.perf_counter() - batch.polled_at, kind)
+        self._metrics.observe("k2_consumer_batch_rows", len(batch.polled.messages), kind)
+        count("k2_messages_received_total", kind, len(batch.polled.messages))
         count("k2_duplicates_detected_total", kind, judged.duplicates)
         count("k2_sequence_keys_forgotten_total", kind, judged.keys_forgotten)
-        count("k2_consumer_commits_total", {**kind, "outcome": "success"})
-        self._metrics.observe("k2_consumer_batch_rows", len(polled.messages), kind)
+        for tracker, number in judged.numbers_lost.items():
+            count("k2_sequence_numbers_lost_total", {**kind, "tracker": tracker}, number)
+        for flag, number in judged.flagged.items():
+            count("k2_rows_flagged_total", {**kind, "rule": str(flag.name).lower()}, number)
         for event, number in judged.events.items():
             count("k2_sequence_events_total", {**kind, "event": event.name}, number)
         for exchange, number in judged.gaps_by_exchange.items():
             count("k2_sequence_gaps_total", {**kind, "exchange": exchange}, number)
-        for reject in rejects:
+        for reject in batch.rejects:
             count("k2_messages_rejected_total", {**kind, "stage": reject.stage, "reason": reject.reason})
 
     def _lag_messages(self) -> Iterator[tuple[Mapping[str, str], float]]:
@@ -250,6 +322,8 @@ class MarketDataConsumer:
                 yield labels, max(0, end - offset)
 
     def _lag_seconds(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        if self._sheds(RECORD_AGE):
+            return
         now_ns = self._clock.wall_ns()
         ages = [entry.age_seconds(now_ns) for entry in self._writer.newest_rows()]
         if ages:

@@ -21,6 +21,7 @@ from k2.errors import DeliveryError
 from k2.ingestion.kafka import producer_configuration
 from k2.observability.metrics import Metrics
 from k2.records.definition import dead_letter_topic
+from k2.resilience.circuit_breaker import CircuitBreaker
 from k2.settings import KafkaSettings
 
 HEADER_TOPIC = "k2.source.topic"
@@ -114,6 +115,7 @@ class DeadLetterQueue:
         fallback: where letters go that were not acknowledged; None makes that an error.
         metrics: k2_dead_letters_total counts letters by where they went.
         delivery_timeout_ms: how long the broker is waited for; kafka.delivery_timeout_ms if that is shorter.
+        breaker: the broker's; while it is open letters go to the fallback at once. None: the broker is always asked.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class DeadLetterQueue:
         fallback: DeadLetterFallback | None = None,
         metrics: Metrics | None = None,
         delivery_timeout_ms: int | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         timeout_ms = min(settings.delivery_timeout_ms, delivery_timeout_ms or settings.delivery_timeout_ms)
         # Repeated letters do no harm, and a client that is not idempotent knows no error it cannot go on after.
@@ -133,6 +136,7 @@ class DeadLetterQueue:
         self._clock = clock
         self._fallback = fallback
         self._metrics = metrics or Metrics()
+        self._breaker = breaker
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
         """Keep a batch's dead letters; returns only when every one is acknowledged by the broker or on disk.
@@ -142,6 +146,9 @@ class DeadLetterQueue:
         """
         if not letters:
             return
+        if self._breaker is not None and not self._breaker.admits():
+            self._fall_back(letters, str(self._breaker.refusal()))
+            return
         attempt = _Attempt(len(letters))
         give_up_at = time.monotonic() + self._timeout_seconds
         sent_at_ns = self._clock.wall_ns()
@@ -149,6 +156,8 @@ class DeadLetterQueue:
             self._produce(letter, sent_at_ns, attempt, index, give_up_at)
         self._producer.flush(max(0.0, give_up_at - time.monotonic()))
         unacknowledged = [letter for index, letter in enumerate(letters) if index not in attempt.acknowledged]
+        if self._breaker is not None:
+            attempt.report_to(self._breaker)
         self._count([letters[index] for index in attempt.acknowledged], "topic")
         if unacknowledged:
             self._fall_back(unacknowledged, attempt.reason())
@@ -187,7 +196,7 @@ class DeadLetterQueue:
                     return
                 self._producer.poll(0.1)
             except KafkaException as error:
-                attempt.reasons[_text(error)] += 1
+                attempt.refused(error)
                 return
 
     def _count(self, letters: Sequence[DeadLetter], destination: str) -> None:
@@ -203,12 +212,25 @@ class _Attempt:
         self._letters = letters
         self.acknowledged: set[int] = set()
         self.reasons: Counter[str] = Counter()
+        self._errors: list[KafkaException] = []
 
     def delivered(self, index: int, error: KafkaError | None, _: Message) -> None:
         if error is None:
             self.acknowledged.add(index)
         else:
-            self.reasons[error.str()] += 1
+            self.refused(KafkaException(error))
+
+    def refused(self, error: KafkaException) -> None:
+        """The client or the broker did not take a letter."""
+        self.reasons[_text(error)] += 1
+        self._errors.append(error)
+
+    def report_to(self, breaker: CircuitBreaker) -> None:
+        """Say what the batch tells of the broker: one letter that it took is enough to show that it is there."""
+        if self.acknowledged:
+            breaker.succeeded()
+        else:
+            breaker.failed(self._errors[0] if self._errors else DeliveryError(self.reason()))
 
     def reason(self) -> str:
         """The most frequent reason, and how many letters were not answered at all."""

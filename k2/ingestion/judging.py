@@ -21,7 +21,7 @@ from k2.ingestion.log_reader import Place, PolledBatch
 from k2.ingestion.sequence_batch import SequenceBatchResult, SequenceBatchTracker
 from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
 from k2.records.decode import DecodedBatch, Reject
-from k2.records.definition import RecordType
+from k2.records.definition import EXCHANGES, RecordType
 from k2.records.schemas import TIMESTAMP_TYPE, table_schema
 from k2.records.validation import Action, Mask, QualityFlag, Rule, rules_for
 from k2.settings import SequenceSettings
@@ -77,25 +77,34 @@ class JudgedBatch:
     Attributes:
         rows: the table's columns, in arrival order.
         rejects: messages that failed validation, by index into the polled batch.
+        flagged: rows that carry each flag; a row may carry several.
         events: how often each sequence event was found.
         gaps_by_exchange: gaps opened, by exchange.
         duplicates: records recognised as already taken.
+        numbers_lost: missing numbers that were given up, by tracker (SOURCE, SESSION).
         keys_forgotten: keys the bound on keys has pushed out of the states.
     """
 
     rows: pa.Table
     rejects: tuple[Reject, ...]
+    flagged: Mapping[QualityFlag, int]
     events: Mapping[SequenceEvent, int]
     gaps_by_exchange: Mapping[str, int]
     duplicates: int
+    numbers_lost: Mapping[str, int]
     keys_forgotten: int
 
 
 class BatchJudge:
-    """Judges decoded batches of one record type against the state of the partitions they came from."""
+    """Judges decoded batches of one record type against the state of the partitions they came from.
 
-    def __init__(self, record_type: RecordType) -> None:
-        self._rules = rules_for(record_type)
+    Args:
+        record_type: what the batches hold.
+        exchanges: the exchange codes that are known.
+    """
+
+    def __init__(self, record_type: RecordType, exchanges: Sequence[str] = EXCHANGES) -> None:
+        self._rules = rules_for(record_type, exchanges)
         self._schema = table_schema(record_type)
 
     def judge(self, polled: PolledBatch, decoded: DecodedBatch, states: Mapping[Place, PartitionState]) -> JudgedBatch:
@@ -104,7 +113,7 @@ class BatchJudge:
         kept: list[pa.Table] = []
         results: list[SequenceBatchResult] = []
         gaps: dict[str, int] = {}
-        duplicates = 0
+        duplicates, lost = 0, {SOURCE: 0, SESSION: 0}
         forgotten_before = sum(state.keys_forgotten for state in states.values())
         for topic_index, partition in _places(polled, decoded):
             place = (polled.topic_names[topic_index], partition)
@@ -112,8 +121,10 @@ class BatchJudge:
                 good & (polled.topics[decoded.rows] == topic_index) & (polled.partitions[decoded.rows] == partition)
             )
             records = decoded.columns.take(pa.array(here)) if len(here) < decoded.columns.num_rows else decoded.columns
-            unseen, result = _judge_sequences(records, states[place])
+            unseen, by_session, result = _judge_sequences(records, states[place])
             results.append(result)
+            lost[SOURCE] += result.lost
+            lost[SESSION] += by_session.lost
             _count_gaps(gaps, records, unseen, result)
             keep, late = _fate(unseen, result)
             duplicates += len(records) - int(keep.sum())
@@ -122,7 +133,7 @@ class BatchJudge:
         rows = pa.concat_tables(kept) if kept else self._schema.empty_table()
         events = {event: sum(result.counts[event] for result in results) for event in SequenceEvent}
         keys_forgotten = sum(state.keys_forgotten for state in states.values()) - forgotten_before
-        return JudgedBatch(rows, rejects, events, gaps, duplicates, keys_forgotten)
+        return JudgedBatch(rows, rejects, _count_flags(rows), events, gaps, duplicates, lost, keys_forgotten)
 
     def _validate(self, decoded: DecodedBatch) -> tuple[Mask, npt.NDArray[np.int32], tuple[Reject, ...]]:
         count = decoded.columns.num_rows
@@ -198,16 +209,22 @@ def _places(polled: PolledBatch, decoded: DecodedBatch) -> Sequence[tuple[int, i
     return [(int(topic), int(partition)) for topic, partition in np.unique(pairs, axis=0)]
 
 
-def _judge_sequences(records: pa.RecordBatch, state: PartitionState) -> tuple[Mask, SequenceBatchResult]:
-    """Which rows the session has not seen, and the source tracker's result on exactly those."""
+def _judge_sequences(
+    records: pa.RecordBatch, state: PartitionState
+) -> tuple[Mask, SequenceBatchResult, SequenceBatchResult]:
+    """Which rows the session has not seen, the session tracker's result, and the source tracker's on exactly those."""
     session, exchange, symbol = (records.column(name) for name in ("session", "exchange", "symbol"))
     by_session = state.session.check([session, exchange, symbol], records.column("session_sequence"))
     unseen = by_session.seen != Knowledge.KNOWN
+    # An exchange that begins anew is the newest of its feed. What comes later than it was sent, as a dead letter that
+    # is replayed does, says nothing about where the exchange's numbering stands now.
+    newest = np.isin(by_session.events, (SequenceEvent.IN_ORDER, SequenceEvent.GAP))
     numbers = records.column("source_sequence")
     if not unseen.all():
         chosen = pa.array(unseen)
         exchange, symbol, numbers = exchange.filter(chosen), symbol.filter(chosen), numbers.filter(chosen)
-    return unseen, state.source.check([exchange, symbol], numbers)
+        newest = newest[unseen]
+    return unseen, by_session, state.source.check([exchange, symbol], numbers, newest)
 
 
 def _fate(unseen: Mask, result: SequenceBatchResult) -> tuple[Mask, npt.NDArray[np.int32]]:
@@ -228,6 +245,13 @@ def _count_gaps(gaps: dict[str, int], records: pa.RecordBatch, unseen: Mask, res
     rows = np.flatnonzero(unseen)[result.events == SequenceEvent.GAP]
     for entry in pc.value_counts(records.column("exchange").take(pa.array(rows))).to_pylist():
         gaps[entry["values"]] = gaps.get(entry["values"], 0) + entry["counts"]
+
+
+def _count_flags(rows: pa.Table) -> dict[QualityFlag, int]:
+    bits = rows.column("quality_flags").to_numpy()
+    if not bits.any():
+        return {}
+    return {flag: int(np.count_nonzero(bits & flag.value)) for flag in QualityFlag}
 
 
 def _rejects(rule: Rule, indexes: npt.NDArray[np.int64]) -> list[Reject]:

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from k2.errors import K2Error
+from k2.resilience.circuit_breaker import CircuitBreaker, guarded
 from k2.resilience.failures import translated
 from k2.settings import KafkaSettings
 
@@ -54,7 +55,11 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def check_broker(settings: KafkaSettings, answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> None:
+def check_broker(
+    settings: KafkaSettings,
+    answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+    breaker: CircuitBreaker | None = None,
+) -> None:
     """Ask for the cluster once, so that a wrong address is one clear error at the start, not a silent wait.
 
     Raises:
@@ -63,7 +68,9 @@ def check_broker(settings: KafkaSettings, answer_timeout_seconds: float = ANSWER
     """
     client = Producer(client_configuration(settings))
     asking_broker(
-        lambda: client.list_topics(timeout=answer_timeout_seconds), f"no answer from {settings.bootstrap_servers}"
+        lambda: client.list_topics(timeout=answer_timeout_seconds),
+        f"no answer from {settings.bootstrap_servers}",
+        breaker,
     )
 
 
@@ -72,7 +79,9 @@ def administrative_client(settings: KafkaSettings) -> AdminClient:
     return AdminClient(client_configuration(settings))
 
 
-def log_ranges(admin: AdminClient, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+def log_ranges(
+    admin: AdminClient, places: Sequence[tuple[str, int]], breaker: CircuitBreaker | None = None
+) -> dict[tuple[str, int], tuple[int, int]]:
     """For each (topic, partition) the first offset in the log and the one after the last.
 
     Asked by a client of its own: behind a consumer's fetch the question would wait until that is answered.
@@ -81,17 +90,19 @@ def log_ranges(admin: AdminClient, places: Sequence[tuple[str, int]]) -> dict[tu
         UnavailableError: the broker does not answer.
         RefusedError: it refuses.
     """
-    first, end = (_offsets(admin, places, spec) for spec in (_EARLIEST, _LATEST))
+    first, end = (_offsets(admin, places, spec, breaker) for spec in (_EARLIEST, _LATEST))
     return {place: (first[place], end[place]) for place in places}
 
 
-def _offsets(admin: AdminClient, places: Sequence[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+def _offsets(
+    admin: AdminClient, places: Sequence[tuple[str, int]], spec: OffsetSpec, breaker: CircuitBreaker | None
+) -> dict[tuple[str, int], int]:
     asked = admin.list_offsets(
         {TopicPartition(*place): spec for place in places}, request_timeout=ANSWER_TIMEOUT_SECONDS
     )
     return {
         (place.topic, place.partition): int(
-            asking_broker(answer.result, f"asking for the offsets of {place.topic}/{place.partition}").offset
+            asking_broker(answer.result, f"asking for the offsets of {place.topic}/{place.partition}", breaker).offset
         )
         for place, answer in asked.items()
     }
@@ -103,15 +114,16 @@ def unavailable(error: KafkaException | KafkaError, doing: str) -> K2Error:
     return translated(exception, doing, _REMEDY)
 
 
-def asking_broker(ask: Callable[[], Any], doing: str) -> Any:
-    """Run a client call, wrapping its errors.
+def asking_broker(ask: Callable[[], Any], doing: str, breaker: CircuitBreaker | None = None) -> Any:
+    """Run a client call, wrapping its errors; with a breaker it is a call through it.
 
     Raises:
-        UnavailableError: the broker does not answer.
+        UnavailableError: the broker does not answer, or the breaker is open.
         RefusedError: it refuses.
     """
     try:
-        return ask()
+        with guarded(breaker, KafkaException):
+            return ask()
     except KafkaException as error:
         raise unavailable(error, doing) from error
 

@@ -1,5 +1,6 @@
 """The consuming side of the Kafka client: assignment, polling by size and time, positions. It judges no data."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,15 @@ from k2.ingestion.kafka import (
     log_ranges,
     unavailable,
 )
+from k2.resilience.circuit_breaker import BreakerState, CircuitBreaker
 from k2.settings import ConsumerSettings, KafkaSettings
 from k2.storage.progress import TopicIdentity
 
 MESSAGES_A_CALL = 500
 LONGEST_CALL_SECONDS = 0.1
 ENDS_INTERVAL_SECONDS = 0.5
+# A probe is asked between two polls, which must not be far apart.
+PROBE_TIMEOUT_SECONDS = 1.0
 # What brokers that know no topic ids answer: all zeros, in base64.
 _NO_TOPIC_ID = "A" * 22
 _log = structlog.get_logger("k2.consumer")
@@ -87,8 +91,11 @@ class LogReader:
         topics: Sequence[str],
         on_assigned: OnAssigned,
         on_lost: Callable[[Sequence[Place]], None],
+        breaker: CircuitBreaker | None = None,
     ) -> None:
-        self._client = Consumer(consumer_configuration(kafka))
+        self._breaker = breaker
+        reports = {} if breaker is None else {"error_cb": self._client_reports}
+        self._client = Consumer({**consumer_configuration(kafka), **reports})
         # Only the administrative client tells a topic's id.
         self._admin = administrative_client(kafka)
         self._settings = consumer
@@ -105,18 +112,17 @@ class LogReader:
 
     def cluster_id(self) -> str:
         """Id of the cluster the client is connected to."""
-        metadata = asking_broker(lambda: self._admin.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), "asking for metadata")
-        return str(metadata.cluster_id)
+        return self._ask_for_cluster(ANSWER_TIMEOUT_SECONDS)
 
     def topic_identity(self, topic: str) -> TopicIdentity:
         """Number of partitions and id of a topic now."""
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_SECONDS)
-        described = asking_broker(asked[topic].result, f"asking for topic {topic}")
+        described = asking_broker(asked[topic].result, f"asking for topic {topic}", self._breaker)
         return TopicIdentity(len(described.partitions), _topic_id(described.topic_id))
 
     def offset_ranges(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
         """First offset in the log of each partition, and the one after the last."""
-        return log_ranges(self._admin, places)
+        return log_ranges(self._admin, places, self._breaker)
 
     def end_offset(self, place: Place) -> int | None:
         """The offset after the last one, as of the last call of `poll`; None if unknown. For any thread."""
@@ -129,6 +135,7 @@ class LogReader:
         """
         if self._unstarted:
             self._start(self._unstarted)
+        self._probe()
         give_up_at = time.monotonic() + self._settings.batch_seconds
         self._in_hand = []
         while len(self._in_hand) < self._settings.batch_rows and not stopping():
@@ -168,6 +175,23 @@ class LogReader:
     def close(self) -> None:
         """Leave the group."""
         self._client.close()
+
+    def _ask_for_cluster(self, timeout_seconds: float) -> str:
+        metadata = asking_broker(
+            lambda: self._admin.list_topics(timeout=timeout_seconds), "asking for metadata", self._breaker
+        )
+        return str(metadata.cluster_id)
+
+    def _client_reports(self, error: KafkaError) -> None:
+        # One of several brokers may go and come; the client asks another. Called from within a poll.
+        if self._breaker is not None and error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._breaker.failed(KafkaException(error))
+
+    def _probe(self) -> None:
+        """While the breaker is not closed, find out whether the brokers are back: a quiet topic would never tell."""
+        if self._breaker is not None and self._breaker.state is not BreakerState.CLOSED:
+            with contextlib.suppress(UnavailableError):
+                self._ask_for_cluster(PROBE_TIMEOUT_SECONDS)
 
     def _note_ends(self) -> None:
         self._ends_noted_at = time.monotonic()

@@ -11,9 +11,10 @@ forgotten with all its statistics. k2.ingestion.sequence_checkpoint describes th
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from k2.ingestion.sequence_checkpoint import (
@@ -31,7 +32,9 @@ from k2.ingestion.sequence_kernel import (
     NO_SLOT,
     NOTHING_EVICTED,
     NUMBERS_JUDGED,
+    NUMBERS_LOST,
     RANGE,
+    BoolArray,
     Int8Array,
     Int64Array,
     RecordArray,
@@ -57,11 +60,13 @@ class SequenceBatchResult:
         events: [rows] SequenceEvent codes, -1 where the number is null.
         seen: [rows] Knowledge codes, -1 where the number is null; NEW for every event but DUPLICATE and TOO_OLD.
         counts: rows of each event, all six present.
+        lost: missing numbers given up because a key had too many open ranges.
     """
 
     events: Int8Array
     seen: Int8Array
     counts: Mapping[SequenceEvent, int]
+    lost: int
 
     def event_names(self) -> pa.DictionaryArray:
         """The events as dictionary<int32, string>, null where the number is null."""
@@ -86,7 +91,7 @@ class SequenceBatchTracker:
         self._max_keys = settings.max_keys
         # In order of arrival. Slots are rows of the per-key arrays; that of a forgotten key goes to a new one.
         self._slots: dict[Key, int] = {}
-        self._totals: Int64Array = np.zeros(2, np.int64)
+        self._totals: Int64Array = np.zeros(3, np.int64)
         self._states: RecordArray = np.zeros(_FIRST_KEY_CAPACITY, KEY_STATE)
         self._counts: Int64Array = np.zeros((_FIRST_KEY_CAPACITY, len(SequenceEvent)), np.int64)
         self._ranges: RecordArray = np.zeros(0, RANGE)
@@ -94,31 +99,40 @@ class SequenceBatchTracker:
         self._add_free_slots(_FIRST_RANGE_CAPACITY)
 
     def check(
-        self, keys: Sequence[pa.Array | pa.ChunkedArray], numbers: pa.Array | pa.ChunkedArray
+        self,
+        keys: Sequence[pa.Array | pa.ChunkedArray],
+        numbers: pa.Array | pa.ChunkedArray,
+        may_reset: BoolArray | None = None,
     ) -> SequenceBatchResult:
         """Judge one batch, rows in arrival order.
 
         Args:
             keys: key columns, each dictionary<int32, string> without nulls; always the same ones for one tracker.
             numbers: int64, null where the record has no sequence number; such rows leave no trace in the state.
+            may_reset: [rows] where a number may begin its key's numbering anew; None for everywhere.
 
         Raises:
             ValueError: a column has another type or length than stated, or a key is null. The state is unchanged.
         """
         _require_columns(keys, numbers)
+        self._totals[NUMBERS_LOST] = 0
         rows = len(numbers)
         events: Int8Array = np.full(rows, NOT_JUDGED, np.int8)
         seen: Int8Array = np.full(rows, NOT_JUDGED, np.int8)
+        if may_reset is None:
+            may_reset = np.ones(rows, np.bool_)
         if numbers.null_count == 0:
-            self._judge(keys, numbers, events, seen)
+            self._judge(keys, numbers, may_reset, events, seen)
         else:
             numbered = numbers.is_valid()
             judged = np.flatnonzero(numbered.to_numpy(zero_copy_only=False))
             part: Int8Array = np.empty((2, len(judged)), np.int8)
-            self._judge([column.filter(numbered) for column in keys], numbers.drop_null(), part[0], part[1])
+            keys = [column.filter(numbered) for column in keys]
+            self._judge(keys, numbers.drop_null(), may_reset[judged], part[0], part[1])
             events[judged], seen[judged] = part
         counts = np.bincount(events[events != NOT_JUDGED], minlength=len(SequenceEvent))
-        return SequenceBatchResult(events, seen, {event: int(counts[event]) for event in SequenceEvent})
+        by_event = {event: int(counts[event]) for event in SequenceEvent}
+        return SequenceBatchResult(events, seen, by_event, int(self._totals[NUMBERS_LOST]))
 
     def open_gaps(self) -> list[tuple[Key, int, int]]:
         """(key, first missing, last missing) of every open gap, keys in order of first arrival, ascending per key."""
@@ -207,6 +221,7 @@ class SequenceBatchTracker:
         self,
         keys: Sequence[pa.Array | pa.ChunkedArray],
         numbers: pa.Array | pa.ChunkedArray,
+        may_reset: BoolArray,
         events: Int8Array,
         seen: Int8Array,
     ) -> None:
@@ -215,10 +230,11 @@ class SequenceBatchTracker:
         # Arrow lends its memory read-only or not, depending on chunks; numba compiles each kind anew.
         values = numbers.to_numpy().view()
         values.flags.writeable = False
+        given = (row_slots, values, may_reset, self._ruling)
         state = (self._states, self._counts, self._totals)
         row = 0
         while True:
-            row = judge_rows(row, row_slots, values, self._ruling, *state, self._ranges, self._free, events, seen)
+            row = judge_rows(row, *given, *state, self._ranges, self._free, events, seen)
             if row == len(values):
                 return
             self._add_free_slots(len(self._ranges))
@@ -226,13 +242,14 @@ class SequenceBatchTracker:
     def _row_slots(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> Int64Array:
         """[rows] slot of each row's key; ~slot where the key that had it so far is forgotten for the row's."""
         merged = [_one_dictionary(column) for column in columns]
-        row_codes = merged[0].indices.to_numpy().astype(np.int64)
-        for column in merged[1:]:
-            paired = row_codes * len(column.dictionary) + column.indices.to_numpy()
-            row_codes = pa.array(paired).dictionary_encode().indices.to_numpy().astype(np.int64)
-        distinct = pa.array(row_codes).dictionary_encode()
-        batch_codes = distinct.indices.to_numpy()
-        any_row = np.empty(len(distinct.dictionary), np.int64)
+        # A column of one value tells no key from another.
+        telling = [column for column in merged if len(column.dictionary) > 1] or merged[:1]
+        batch_codes = telling[0].indices.to_numpy()
+        for column in telling[1:]:
+            batch_codes = _numbered(batch_codes.astype(np.int64) * len(column.dictionary) + column.indices.to_numpy())
+        if len(telling) == 1:
+            batch_codes = _numbered(batch_codes)
+        any_row = np.empty(batch_codes.max(initial=-1) + 1, np.int64)
         any_row[batch_codes] = np.arange(len(batch_codes))
         batch_keys = list(zip(*(column.take(pa.array(any_row)).to_pylist() for column in merged), strict=True))
         if any(None in key for key in batch_keys):
@@ -328,6 +345,12 @@ def _require_columns(keys: Sequence[pa.Array | pa.ChunkedArray], numbers: pa.Arr
 
 def _one_dictionary(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _numbered(codes: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
+    """The codes by new ones, 0, 1, 2... in the order in which they first appear."""
+    numbered: npt.NDArray[np.int32] = pa.array(codes).dictionary_encode().indices.to_numpy()
+    return numbered
 
 
 def _ranges_column(rows: int, keys: Int64Array, firsts: Int64Array, lasts: Int64Array) -> pa.Array:

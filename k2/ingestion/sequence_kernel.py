@@ -17,7 +17,7 @@ from k2.ingestion.sequence_tracker import LARGEST_COUNT, Knowledge, SequenceEven
 
 NO_SLOT = -1
 NOTHING_EVICTED = -(2**63)  # no range ends there: each lies above some number that was seen
-NUMBERS_JUDGED, KEYS_ARRIVED = 0, 1  # what the two totals count
+NUMBERS_JUDGED, KEYS_ARRIVED, NUMBERS_LOST = 0, 1, 2  # what the totals count
 
 KEY_STATE = np.dtype(
     [
@@ -48,6 +48,7 @@ _KNOWN = int(Knowledge.KNOWN)
 _UNKNOWN = int(Knowledge.UNKNOWN)
 
 Int8Array = npt.NDArray[np.int8]
+BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
 RecordArray = npt.NDArray[np.record]
 
@@ -66,6 +67,7 @@ def judge_rows(
     start_row: int,
     keys: Int64Array,
     numbers: Int64Array,
+    may_reset: BoolArray,
     ruling: Ruling,
     states: RecordArray,
     counts: Int64Array,
@@ -83,10 +85,11 @@ def judge_rows(
         start_row: row to begin with.
         keys: index into `states` of each row; ~index where the key that had it so far is forgotten.
         numbers: sequence number of each row.
+        may_reset: where the number may begin its key's numbering anew.
         ruling: the limits.
         states: KEY_STATE records, changed in place.
         counts: [key, event code] judgements so far, changed in place.
-        totals: [2] NUMBERS_JUDGED and KEYS_ARRIVED so far, changed in place.
+        totals: [3] NUMBERS_JUDGED, KEYS_ARRIVED and NUMBERS_LOST so far, changed in place.
         ranges: pool of RANGE records, changed in place.
         free: [1] first free slot of the pool or NO_SLOT, changed in place.
         events: filled with SequenceEvent codes.
@@ -102,7 +105,7 @@ def judge_rows(
         state = states[key]
         number = numbers[row]
         if state.started:
-            event, knowledge = _judge(state, number, ruling, ranges, free)
+            event, knowledge = _judge(state, number, may_reset[row], ruling, totals, ranges, free)
         else:
             _begin(state, number)
             totals[KEYS_ARRIVED] += 1
@@ -135,22 +138,31 @@ def flatten_ranges(states: RecordArray, ranges: RecordArray, total: int) -> tupl
 
 
 @njit(cache=True, nogil=True)
-def _judge(state: np.record, number: int, ruling: Ruling, ranges: RecordArray, free: Int64Array) -> tuple[int, int]:
+def _judge(
+    state: np.record,
+    number: int,
+    may_reset: bool,
+    ruling: Ruling,
+    totals: Int64Array,
+    ranges: RecordArray,
+    free: Int64Array,
+) -> tuple[int, int]:
     if number > state.last:
         event = _IN_ORDER
         if number - 1 != state.last:
             event = _GAP
             _insert(state, ranges, free, state.tail, state.last + 1, number - 1)
-            _evict(state, ranges, free, ruling.max_open_ranges)
+            _evict(state, totals, ranges, free, ruling.max_open_ranges)
         state.last = number
         return event, _NEW
     slot = _find(state, ranges, number)
     if slot != NO_SLOT and number > state.first:
         _fill(state, ranges, free, slot, number)
-        _evict(state, ranges, free, ruling.max_open_ranges)
+        _evict(state, totals, ranges, free, ruling.max_open_ranges)
         return _OUT_OF_ORDER, _NEW
     distance = np.uint64(state.last) - np.uint64(number)
-    if number <= ruling.reset_highest_number and distance >= np.uint64(ruling.reset_lowest_distance):
+    far_behind = distance >= np.uint64(ruling.reset_lowest_distance)
+    if may_reset and number <= ruling.reset_highest_number and far_behind:
         _release_all(state, ranges, free)
         _begin(state, number)
         return _SESSION_RESET, _NEW
@@ -164,7 +176,7 @@ def _judge(state: np.record, number: int, ruling: Ruling, ranges: RecordArray, f
     else:
         uncertain = state.highest_evicted != NOTHING_EVICTED and number <= state.highest_evicted
         return event, _UNKNOWN if uncertain else _KNOWN
-    _evict(state, ranges, free, ruling.max_open_ranges)
+    _evict(state, totals, ranges, free, ruling.max_open_ranges)
     return event, _NEW
 
 
@@ -214,7 +226,7 @@ def _fill(state: np.record, ranges: RecordArray, free: Int64Array, slot: int, nu
 
 
 @njit(cache=True, nogil=True)
-def _evict(state: np.record, ranges: RecordArray, free: Int64Array, max_open_ranges: int) -> None:
+def _evict(state: np.record, totals: Int64Array, ranges: RecordArray, free: Int64Array, max_open_ranges: int) -> None:
     while state.range_count > max_open_ranges:
         slot = state.head
         first, last = ranges[slot].first, ranges[slot].last
@@ -222,9 +234,15 @@ def _evict(state: np.record, ranges: RecordArray, free: Int64Array, max_open_ran
             state.highest_evicted = last
         if first > state.first:
             size = np.uint64(last) - np.uint64(first) + np.uint64(1)
-            room = np.uint64(LARGEST_COUNT) - np.uint64(state.lost)
-            state.lost += np.int64(min(size, room))
+            state.lost += _at_most(size, state.lost)
+            totals[NUMBERS_LOST] += _at_most(size, totals[NUMBERS_LOST])
         _release(state, ranges, free, slot)
+
+
+@njit(cache=True, nogil=True)
+def _at_most(size: np.uint64, counted: np.int64) -> np.int64:
+    """As much of `size` as a count that holds `counted` can take."""
+    return np.int64(min(size, np.uint64(LARGEST_COUNT) - np.uint64(counted)))
 
 
 @njit(cache=True, nogil=True)

@@ -31,6 +31,9 @@ Keys are bounded too. A key that arrives where max_keys are known takes the plac
 furthest back, of whatever key the numbers since were. Nothing of that one is kept: should it come again, it is a key
 never seen. Which keys are known is so decided by the numbers and their order alone.
 
+Whoever knows that a message is not the newest of its feed, as one that is sent again, says that it may not reset: then
+the line on SESSION_RESET does not apply to it.
+
 Not decided here: a number of the previous session that arrives after a reset is far above `last`, so it is a GAP; the
 ruling cannot tell it from a real one. Numbers are signed 64-bit; lost_in_evicted_ranges stops at 2**63 - 1.
 
@@ -118,14 +121,21 @@ class SequenceTracker:
         """Judge the next number of a key."""
         return self.judge(exchange, symbol, sequence).event
 
-    def judge(self, exchange: str, symbol: str, sequence: int) -> Judgement:
-        """Judge the next number of a key, and say whether it had been seen before."""
+    def judge(self, exchange: str, symbol: str, sequence: int, may_reset: bool = True) -> Judgement:
+        """Judge the next number of a key, and say whether it had been seen before.
+
+        Args:
+            exchange: first part of the key.
+            symbol: second part of the key.
+            sequence: the number.
+            may_reset: whether it may begin the key's numbering anew.
+        """
         key = (exchange, symbol)
         with self._lock:
             state = self._states.get(key)
             if state is not None:
                 self._states.move_to_end(key)
-                judgement = state.judge(sequence, self._settings)
+                judgement = state.judge(sequence, may_reset, self._settings)
             else:
                 self._make_room()
                 state = self._states[key] = _KeyState(sequence, sequence, sequence)
@@ -179,7 +189,7 @@ class _KeyState:
     lost: int = 0
     counts: list[int] = field(default_factory=lambda: [0] * len(SequenceEvent))
 
-    def judge(self, number: int, settings: SequenceSettings) -> Judgement:
+    def judge(self, number: int, may_reset: bool, settings: SequenceSettings) -> Judgement:
         if number == self.last + 1:
             self.last = number
             return _IN_ORDER
@@ -193,7 +203,8 @@ class _KeyState:
             self._fill(position, number, settings)
             return Judgement(SequenceEvent.OUT_OF_ORDER, Knowledge.NEW)
         distance = self.last - number
-        if number <= settings.reset_highest_number and distance >= settings.reset_lowest_distance:
+        far_behind = distance >= settings.reset_lowest_distance
+        if may_reset and number <= settings.reset_highest_number and far_behind:
             self._restart(number)
             return Judgement(SequenceEvent.SESSION_RESET, Knowledge.NEW)
         seen = self.knowledge(number)

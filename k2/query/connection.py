@@ -26,6 +26,10 @@ _PATTERN_CHARACTERS = re.compile(r"[*?\[]")
 _BREAKING = (duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
 
 
+class UnreadableFileError(UnavailableError):
+    """A data file of the warehouse cannot be read."""
+
+
 def literal_pattern(path: str) -> str:
     """A pattern that matches this path alone: DuckDB takes every file name for a pattern."""
     return _PATTERN_CHARACTERS.sub(r"[\g<0>]", path)
@@ -44,7 +48,8 @@ class QueryConnection:
         Raises:
             UsageError: not exactly one statement, or not a SELECT.
             QueryTimeoutError: interrupted.
-            UnavailableError: out of memory, or a file of the snapshot cannot be read.
+            UnavailableError: out of memory.
+            UnreadableFileError: a file of the snapshot cannot be read.
             K2Error: anything else DuckDB refuses, such as a file outside the warehouse.
         """
         try:
@@ -177,7 +182,7 @@ def _wrapped(error: duckdb.Error) -> K2Error:
                 "the query needs more memory than K2_QUERY__MEMORY_LIMIT leaves; ask for less or raise it"
             )
         case duckdb.IOException():
-            return UnavailableError(f"a data file cannot be read: {_first_line(error)}; ask again")
+            return UnreadableFileError(f"a data file cannot be read: {_first_line(error)}; ask again")
         case _:
             return K2Error(f"DuckDB refused the query: {_first_line(error)}")
 

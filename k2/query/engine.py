@@ -10,7 +10,7 @@ from k2.clock import Clock
 from k2.errors import QueryTimeoutError, UsageError
 from k2.observability.freshness import NewestRows
 from k2.observability.metrics import Metrics
-from k2.query.connection import QueryConnection
+from k2.query.connection import QueryConnection, UnreadableFileError
 from k2.query.deadline import Deadline, Watchdog
 from k2.query.pool import DuckDBConnectionPool
 from k2.query.result import DEFAULT_LIMIT, Position, QueryResult, RowQuery, check_int64, check_text
@@ -22,9 +22,10 @@ from k2.query.statements import (
     select_rows,
     select_symbols,
 )
-from k2.records.definition import QUOTE, RECORD_TYPES, TRADE, RecordType
+from k2.records.definition import QUOTE, RECORD_TYPES, REFERENCE_DATA, TRADE, RecordType
 from k2.records.schemas import table_schema
-from k2.settings import QuerySettings
+from k2.resilience.breakers import CircuitBreakers, Dependency
+from k2.settings import BreakerSettings, QuerySettings
 from k2.storage.plan import OpenGap, ReadPlan, TableSource
 
 
@@ -47,6 +48,7 @@ class QueryEngine:
         settings: the time limit of calls that name none.
         metrics: receives k2_query_seconds and k2_query_timeouts_total.
         clock: measures durations and deadlines.
+        breakers: those of the process, for reading data files; None makes some of its own.
     """
 
     def __init__(
@@ -56,7 +58,10 @@ class QueryEngine:
         settings: QuerySettings,
         metrics: Metrics,
         clock: Clock,
+        breakers: CircuitBreakers | None = None,
     ) -> None:
+        breakers = breakers or CircuitBreakers(BreakerSettings(), metrics, clock)
+        self._object_store = breakers[Dependency.OBJECT_STORE]
         self._source = source
         self._pool = pool
         self._settings = settings
@@ -100,6 +105,24 @@ class QueryEngine:
             QUOTE.data_type, [query], snapshot_id=snapshot_id, time_limit_seconds=time_limit_seconds
         )[0]
 
+    def query_reference(
+        self,
+        symbol: str | None = None,
+        exchange: str | None = None,
+        start_time_ns: int | None = None,
+        end_time_ns: int | None = None,
+        limit: int = DEFAULT_LIMIT,
+        snapshot_id: int | None = None,
+        time_limit_seconds: float | None = None,
+        *,
+        after: Position | None = None,
+    ) -> QueryResult:
+        """Reference data; the arguments are those of `RowQuery` and `query_rows`."""
+        query = RowQuery(symbol, exchange, start_time_ns, end_time_ns, limit, after)
+        return self.query_rows(
+            REFERENCE_DATA.data_type, [query], snapshot_id=snapshot_id, time_limit_seconds=time_limit_seconds
+        )[0]
+
     def query_rows(
         self,
         data_type: str,
@@ -112,7 +135,7 @@ class QueryEngine:
         """Answer several queries on one connection, from one snapshot and within one time limit.
 
         Args:
-            data_type: trades or quotes.
+            data_type: trades, quotes or reference_data.
             queries: answered in this order.
             snapshot_id: the snapshot to read; None reads the current one.
             time_limit_seconds: for all of it; None takes the one of the settings.
@@ -214,7 +237,10 @@ class QueryEngine:
     ) -> list[pa.Table | None]:
         if not any(statements):
             return [None for _ in statements]
-        with self._connection(deadline, pool_wait_seconds) as connection:
+        with (
+            self._object_store.guard(UnreadableFileError),
+            self._connection(deadline, pool_wait_seconds) as connection,
+        ):
             tables: list[pa.Table | None] = []
             for statement in statements:
                 deadline.check()

@@ -46,6 +46,15 @@ _VERDICTS = {
     arrays.UNEXPECTED_NULL: ("unexpected_null", "it is null, and no record can do without it"),
 }
 
+REASONS = {
+    "null_value": "the message has no value",
+    "not_framed": "it does not begin with a zero and a schema id",
+    "unknown_schema_id": "the registry knows no schema of its id",
+    "incompatible_schema": "its schema cannot be read exactly as this record type",
+    **dict(_VERDICTS.values()),
+}
+"""Every reason for which a message is not decoded, and what it means."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:

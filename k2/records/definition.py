@@ -4,10 +4,12 @@ Prices and quantities are exact: decimal(28, 10). Eighteen digits before the poi
 trade by the quadrillion, ten after it hold the finest tick, and price x quantity still fits 38 digits, so a notional is
 exact in SQL. docs/decisions/0001-decimal-encoding.md has the figures.
 
-Field ids are Iceberg's: never reused, never renumbered.
+Field ids are Iceberg's: never reused, never renumbered. A definition grows by fields that may be null, each marked with
+the revision that brought it (`since`); so every earlier revision can be told from the latest, and what was written
+under it stays readable. docs/records.md has the rules.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 DECIMAL_PRECISION = 28
@@ -36,6 +38,7 @@ class Field:
         nullable: whether the exchange may leave it out.
         symbols: the values of an ENUM.
         repeats: few distinct values in a batch, so columns keep it dictionary-encoded.
+        since: revision of the record type that brought it, from 1; one of a later revision must be nullable.
     """
 
     field_id: int
@@ -45,6 +48,7 @@ class Field:
     nullable: bool = False
     symbols: tuple[str, ...] = ()
     repeats: bool = False
+    since: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,23 @@ class RecordType:
         data_type: topic part and metric label ("trades").
         table: Iceberg identifier ("market_data.trades_v2").
         fields: in wire order.
+        is_continuous: whether records keep coming while the exchange is open, so that silence means something is wrong.
     """
 
     name: str
     data_type: str
     table: str
     fields: tuple[Field, ...]
+    is_continuous: bool = True
+
+    @property
+    def revision(self) -> int:
+        """The latest revision, from 1."""
+        return max(field.since for field in self.fields)
+
+    def at_revision(self, revision: int) -> "RecordType":
+        """The record type as it was: without what later revisions brought."""
+        return replace(self, fields=tuple(field for field in self.fields if field.since <= revision))
 
     def field(self, name: str) -> Field:
         """The field of that name; KeyError if there is none."""
@@ -72,7 +87,10 @@ class RecordType:
 
 
 ASSET_CLASSES = ("equities", "crypto")
+EXCHANGES = ("ASX", "BINANCE", "NASDAQ", "NYSE")
+"""Known unless the settings name others: a table has a partition for each, and metrics a label."""
 SIDES = ("BUY", "SELL", "UNKNOWN")
+LISTING_STATUSES = ("ACTIVE", "HALTED", "DELISTED", "UNKNOWN")
 VENDOR_DATA_KEY_ID = 91
 VENDOR_DATA_VALUE_ID = 92
 
@@ -86,11 +104,9 @@ _CORE = (
     Field(7, "receive_time_ns", Kind.LONG, "Time of receipt, ns since epoch UTC."),
     Field(8, "source_sequence", Kind.LONG, "The exchange's sequence number where the feed has one.", nullable=True),
 )
-_VENUE = (
-    Field(30, "venue", Kind.STRING, "Venue within the exchange.", nullable=True, repeats=True),
-    Field(31, "conditions", Kind.STRING, "Sale or quote conditions as given.", nullable=True, repeats=True),
-    Field(32, "vendor_data", Kind.STRING_MAP, "What only this vendor sends."),
-)
+_VENUE = Field(30, "venue", Kind.STRING, "Venue within the exchange.", nullable=True, repeats=True)
+_CONDITIONS = Field(31, "conditions", Kind.STRING, "Sale or quote conditions as given.", nullable=True, repeats=True)
+_VENDOR_DATA = Field(32, "vendor_data", Kind.STRING_MAP, "What only this vendor sends.")
 
 TRADE = RecordType(
     "Trade",
@@ -102,7 +118,9 @@ TRADE = RecordType(
         Field(11, "price", Kind.DECIMAL, "Price for one unit."),
         Field(12, "quantity", Kind.DECIMAL, "Units traded."),
         Field(13, "side", Kind.ENUM, "Side of the aggressor.", symbols=SIDES),
-        *_VENUE,
+        _VENUE,
+        _CONDITIONS,
+        _VENDOR_DATA,
     ),
 )
 
@@ -117,11 +135,34 @@ QUOTE = RecordType(
         Field(22, "bid_quantity", Kind.DECIMAL, "Units at the best bid.", nullable=True),
         Field(23, "ask_price", Kind.DECIMAL, "Best ask; null where there is none.", nullable=True),
         Field(24, "ask_quantity", Kind.DECIMAL, "Units at the best ask.", nullable=True),
-        *_VENUE,
+        _VENUE,
+        _CONDITIONS,
+        _VENDOR_DATA,
     ),
 )
 
-RECORD_TYPES = {record_type.data_type: record_type for record_type in (TRADE, QUOTE)}
+REFERENCE_DATA = RecordType(
+    "ReferenceData",
+    "reference_data",
+    "market_data.reference_data_v2",
+    (
+        *_CORE,
+        Field(40, "name", Kind.STRING, "Name of the company or the asset."),
+        Field(41, "isin", Kind.STRING, "International Securities Identification Number.", nullable=True),
+        Field(42, "currency", Kind.STRING, "What prices are quoted in: AUD, USDT.", repeats=True),
+        Field(43, "tick_size", Kind.DECIMAL, "Smallest step of a price.", nullable=True),
+        Field(44, "lot_size", Kind.DECIMAL, "Smallest step of a quantity.", nullable=True),
+        Field(45, "listing_status", Kind.ENUM, "Whether the instrument can be traded.", symbols=LISTING_STATUSES),
+        Field(46, "listed_at_ns", Kind.LONG, "First day of trading, ns since epoch UTC.", nullable=True),
+        Field(47, "delisted_at_ns", Kind.LONG, "End of the last day of trading, ns since epoch UTC.", nullable=True),
+        Field(48, "valid_from_ns", Kind.LONG, "From when all of this holds, ns since epoch UTC."),
+        _VENUE,
+        _VENDOR_DATA,
+    ),
+    is_continuous=False,
+)
+
+RECORD_TYPES = {record_type.data_type: record_type for record_type in (TRADE, QUOTE, REFERENCE_DATA)}
 
 
 def topic(asset_class: str, data_type: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
-from k2.errors import K2Error
+from k2.errors import CircuitOpenError, K2Error
 from k2.resilience.failures import classify, is_transient
 from k2.settings import RetrySettings
 
@@ -41,6 +41,8 @@ class Retries:
     """Attempts at one piece of work: `for attempt in Retries(...): with attempt: work()`.
 
     Only transient failures (k2.resilience.failures) are repeated; the last attempt's error, and every other, is raised.
+    After a call that an open circuit breaker refused, the wait lasts at least until the breaker lets one through: an
+    attempt that is refused again would be wasted.
 
     Args:
         settings: attempts in all; first wait, which doubles with each attempt, and the longest.
@@ -68,6 +70,8 @@ class Retries:
             return True
         lower, upper = wait_bounds_seconds(self._settings, self._failed)
         wait_seconds = self._generator.uniform(lower, upper)
+        if isinstance(error, CircuitOpenError):
+            wait_seconds = max(wait_seconds, error.retry_after_seconds)
         self._on_retry(Retry(self._failed, self._settings.attempts, wait_seconds, root_reason(error), error))
         return wait_seconds
 

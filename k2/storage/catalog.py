@@ -1,11 +1,13 @@
-"""The Iceberg catalog: opening it, creating K2's tables, loading them."""
+"""The Iceberg catalog: opening it, creating K2's tables and letting them grow, loading them."""
 
 import uuid
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import sqlalchemy
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError, ValidationError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationError
 from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -17,14 +19,19 @@ from pyiceberg.transforms import DayTransform, IdentityTransform
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from k2.errors import UsageError
+from k2.clock import SystemClock
+from k2.errors import UnavailableError, UsageError
+from k2.observability.metrics import Metrics
 from k2.records.definition import RECORD_TYPES, RecordType
 from k2.records.schemas import table_schema
+from k2.resilience.breakers import CircuitBreakers, Dependency
 from k2.resilience.failures import text_of, translated
-from k2.settings import StorageSettings
+from k2.settings import BreakerSettings, StorageSettings
+from k2.storage.evolution import add_missing_columns
 
 CATALOG_NAME = "k2"
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
+EVOLUTION_ATTEMPTS = 20
 
 TABLE_PROPERTIES = {
     # K2 compares offsets before every attempt; a blind retry by the library would duplicate rows.
@@ -46,13 +53,20 @@ TABLE_PROPERTIES = {
 class IcebergCatalog:
     """K2's tables in a SQL catalog.
 
+    Every method raises UnavailableError also where a circuit breaker is open.
+
+    Args:
+        settings: where catalog and warehouse are.
+        breakers: those of the process; None makes some that nobody watches.
+
     Raises:
         UsageError: the catalog's address or the warehouse cannot be used.
         UnavailableError: the catalog does not answer.
         RefusedError: it refuses, or is no catalog.
     """
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, breakers: CircuitBreakers | None = None) -> None:
+        self._breakers = breakers or CircuitBreakers(BreakerSettings(), Metrics(), SystemClock())
         self.warehouse = _warehouse_uri(settings.warehouse)
         address = _without_password(settings.catalog_uri)
         _make_sqlite_folder(settings.catalog_uri)
@@ -63,7 +77,8 @@ class IcebergCatalog:
                 warehouse=self.warehouse,
                 init_catalog_tables="false",
             )
-            self._create_catalog_tables()
+            with self.guard_catalog():
+                self._create_catalog_tables()
         except (ImportError, NoSuchModuleError) as error:
             raise UsageError(
                 f"the catalog at {address} needs a driver that is not installed: {text_of(error)}"
@@ -71,24 +86,51 @@ class IcebergCatalog:
         except (SQLAlchemyError, ValueError) as error:
             raise translated(error, f"the catalog at {address} does not open") from error
 
-    def create_tables(self) -> None:
-        """Create the namespace and every table that is missing; what exists is left as it is.
+    def create_tables(self, record_types: Collection[RecordType] | None = None) -> None:
+        """Create the namespace and every table that is missing; those that exist get the columns they lack.
+
+        Args:
+            record_types: whose tables; None for all.
 
         Raises:
             UsageError: the warehouse's address cannot be used.
             UnavailableError: the catalog does not answer, or the warehouse takes no file.
-            RefusedError: one of them refuses.
+            RefusedError: one of them refuses, or a table that exists contradicts its definition.
         """
+        record_types = RECORD_TYPES.values() if record_types is None else record_types
         try:
-            self._create_namespace("market_data")
-            for record_type in RECORD_TYPES.values():
-                self._create_table(record_type)
+            with self.guard_catalog(), self.guard_store():
+                self._create_namespace("market_data")
+                for record_type in record_types:
+                    self._create_table(record_type)
         except SQLAlchemyError as error:
             raise translated(error, "the catalog does not answer") from error
         except OSError as error:
             raise translated(error, f"the warehouse {self.warehouse} takes no file") from error
         except ValueError as error:
             raise UsageError(f"the warehouse {self.warehouse} cannot be used: {text_of(error)}") from error
+        for record_type in record_types:
+            self.evolve_table(record_type)
+
+    def evolve_table(self, record_type: RecordType) -> tuple[str, ...]:
+        """Add the columns that the definition has and the table has not; returns their names.
+
+        Raises:
+            UsageError: there is no such table.
+            RefusedError: the table contradicts the definition; nothing was changed.
+            UnavailableError: the catalog or the warehouse does not answer.
+        """
+        wanted = pyarrow_to_schema(table_schema(record_type))
+        for _ in range(EVOLUTION_ATTEMPTS):
+            table = self.load(record_type.table)
+            try:
+                with self.guard_catalog(), self.guard_store():
+                    return add_missing_columns(table, wanted)
+            except CommitFailedException:
+                continue  # a consumer has committed meanwhile, or another process has added them
+            except (SQLAlchemyError, OSError) as error:
+                raise translated(error, f"the columns of {record_type.table} cannot be added") from error
+        raise UnavailableError(f"the columns of {record_type.table} cannot be added: others kept changing the table")
 
     def load(self, table: str) -> Table:
         """The table as of now.
@@ -99,7 +141,8 @@ class IcebergCatalog:
             RefusedError: one of them may not be read, or is damaged.
         """
         try:
-            return self._catalog.load_table(table)
+            with self.guard_catalog(), self.guard_store():
+                return self._catalog.load_table(table)
         except NoSuchTableError as error:
             raise UsageError(f"there is no table {table} in the catalog: run `k2 init`") from error
         except (SQLAlchemyError, OSError, ValueError, ValidationError) as error:
@@ -120,13 +163,21 @@ class IcebergCatalog:
             IcebergTables.table_name == name,
         )
         try:
-            with self._catalog.engine.connect() as connection:
+            with self.guard_catalog(), self._catalog.engine.connect() as connection:
                 location = connection.execute(query).scalar()
         except SQLAlchemyError as error:
             raise translated(error, "the catalog does not answer") from error
         if location is None:
             raise UsageError(f"there is no table {table} in the catalog: run `k2 init`")
         return str(location)
+
+    def guard_catalog(self) -> AbstractContextManager[None]:
+        """Around each call to the database: its circuit breaker, which learns how it ended."""
+        return self._breakers[Dependency.CATALOG].guard(SQLAlchemyError)
+
+    def guard_store(self) -> AbstractContextManager[None]:
+        """Around each access to files of the warehouse: its circuit breaker, which learns how it ended."""
+        return self._breakers[Dependency.OBJECT_STORE].guard(OSError)
 
     def close(self) -> None:
         """Release the catalog's connections."""

@@ -17,7 +17,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import LongType, StringType
 
-from k2.errors import RefusedError, UsageError
+from k2.errors import K2Error, RefusedError, UsageError
 from k2.observability.freshness import NewestRows
 from k2.records.definition import RECORD_TYPES
 from k2.resilience.failures import text_of, translated
@@ -158,10 +158,13 @@ class TableReader:
             return kept
         try:
             files: list[_FileBounds] = []
-            for manifest in snapshot.manifests(table.io):
-                files += self._manifest(table, manifest)
+            with self._catalog.guard_store():
+                for manifest in snapshot.manifests(table.io):
+                    files += self._manifest(table, manifest)
         except OSError as error:
             raise translated(error, f"the manifests of {table.name()} cannot be read") from error
+        except K2Error:
+            raise
         except Exception as error:  # a damaged file leads its parser anywhere
             raise RefusedError(f"a manifest of {table.name()} is damaged ({text_of(error)}): restore it") from error
         with self._lock:
@@ -183,7 +186,8 @@ class TableReader:
             kept = self._states.get(path)
         if kept is None:
             try:
-                kept = read_checkpoint(table.io, path)
+                with self._catalog.guard_store():
+                    kept = read_checkpoint(table.io, path)
             except OSError as error:
                 raise translated(error, f"the state checkpoint {path} cannot be read") from error
             with self._lock:

@@ -51,9 +51,9 @@ def plan_rollback(catalog: IcebergCatalog, name: str, to_snapshot: int | None = 
     if len(line) < 2:
         raise UsageError(f"{name} has no snapshot before the current one: there is nothing to go back to")
     current, before = line[0], line[1:]
-    target = _named(name, before, to_snapshot) if to_snapshot is not None else _newest_whole(table, before)
+    target = _named(name, before, to_snapshot) if to_snapshot is not None else _newest_whole(catalog, table, before)
     if to_snapshot is not None:
-        _check_state(table, target)
+        _check_state(catalog, table, target)
     return RollbackPlan(
         table=name,
         from_snapshot=current.snapshot_id,
@@ -76,7 +76,8 @@ def carry_out(catalog: IcebergCatalog, plan: RollbackPlan) -> None:
     if current is None or current.snapshot_id != plan.from_snapshot:
         raise StaleWriterError(f"{plan.table} has changed since the rollback was planned: stop its consumers first")
     try:
-        table.manage_snapshots().rollback_to_snapshot(plan.to_snapshot).commit()
+        with catalog.guard_catalog(), catalog.guard_store():
+            table.manage_snapshots().rollback_to_snapshot(plan.to_snapshot).commit()
     except CommitFailedException as error:
         raise StaleWriterError(f"{plan.table} changed while it was rolled back: stop its consumers first") from error
     except (SQLAlchemyError, OSError) as error:
@@ -98,20 +99,21 @@ def _named(name: str, before: list[Snapshot], snapshot_id: int) -> Snapshot:
     raise UsageError(f"snapshot {snapshot_id} is no ancestor of the current snapshot of {name}")
 
 
-def _newest_whole(table: Table, before: list[Snapshot]) -> Snapshot:
+def _newest_whole(catalog: IcebergCatalog, table: Table, before: list[Snapshot]) -> Snapshot:
     for snapshot in before:
         try:
-            _check_state(table, snapshot)
+            _check_state(catalog, table, snapshot)
         except StateLostError:
             continue
         return snapshot
     raise StateLostError(f"no earlier snapshot of {table.name()[-1]} has its state whole: restore it from a backup")
 
 
-def _check_state(table: Table, snapshot: Snapshot) -> None:
+def _check_state(catalog: IcebergCatalog, table: Table, snapshot: Snapshot) -> None:
     for place in _progress(snapshot).partitions.values():
         if place.state_path is not None:
-            read_checkpoint(table.io, place.state_path)
+            with catalog.guard_store():
+                read_checkpoint(table.io, place.state_path)
 
 
 def _progress(snapshot: Snapshot) -> Progress:

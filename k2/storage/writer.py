@@ -221,7 +221,8 @@ class TableWriter:
         before = self._table.metadata.current_snapshot()
         started_ns = self._clock.monotonic_ns()
         try:
-            self._append(written.files, properties)
+            with self._catalog.guard_catalog(), self._catalog.guard_store():
+                self._append(written.files, properties)
         except CommitFailedException as error:
             self._record_failure(before, written, batch, error)
             raise
@@ -348,7 +349,8 @@ class TableWriter:
     @contextlib.contextmanager
     def _store_errors(self) -> Iterator[None]:
         try:
-            yield
+            with self._catalog.guard_store():
+                yield
         except OSError as error:
             self._metrics.increment(
                 "k2_iceberg_write_errors_total", {"table": self.record_type.table, "error": type(error).__name__}

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from k2.api.app import create_app
 from k2.observability.freshness import NewestRows
 from k2.query.engine import QueryEngine
-from k2.records.definition import QUOTE, TRADE
+from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE
 from k2.settings import ApiSettings
 from tests.api.conftest import served_api
 from tests.query.table_files import Opened
@@ -71,7 +71,7 @@ def test_an_empty_platform_raises_no_alarm(client: TestClient, clock: Hands) -> 
     body = health(client)
     assert body["status"] == "ok"
     assert body["checks"]["freshness"] == "ok"
-    assert body["freshness"] == {"limit_seconds": 10.0, "tables": {"trades": {}, "quotes": {}}}
+    assert body["freshness"] == {"limit_seconds": 10.0, "tables": {"trades": {}, "quotes": {}, "reference_data": {}}}
     assert f"{SILENCE}{{" not in client.get("/metrics").text
 
 
@@ -116,7 +116,21 @@ def test_each_exchange_of_each_table_is_told_apart(client: TestClient, opened: O
         ("trades", "BINANCE"): "fresh",
         ("quotes", "ASX"): "never",
         ("quotes", "BINANCE"): "stale",
+        ("reference_data", "ASX"): "never",
+        ("reference_data", "BINANCE"): "never",
     }
+
+
+def test_reference_data_may_be_silent_for_as_long_as_nothing_changes(
+    client: TestClient, opened: Opened, clock: Hands
+) -> None:
+    opened.source.newest[REFERENCE_DATA.table] = (newest("ASX"),)
+    clock.wait(100_000)
+    body = health(client)
+    assert body["status"] == "ok"
+    shown = body["freshness"]["tables"]["reference_data"]["ASX"]
+    assert (shown["status"], shown["silence_seconds"]) == ("fresh", 100_000)
+    assert sample(client, SILENCE, "reference_data", "ASX") == 100_000
 
 
 def test_an_old_recording_that_comes_in_now_is_old_and_not_silent(
@@ -182,6 +196,6 @@ def test_a_served_api_tells_the_freshness_of_its_tables(tmp_path: Path) -> None:
     with served_api(tmp_path, freshness_limit_seconds=5) as served:
         answer = served.exchange(b"GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200")
-        assert b'"freshness":{"limit_seconds":5.0,"tables":{"trades":{},"quotes":{}}}' in answer
+        assert b'"freshness":{"limit_seconds":5.0,"tables":{"trades":{},"quotes":{},"reference_data":{}}}' in answer
         scraped = served.exchange(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         assert b"# TYPE k2_table_silence_seconds gauge" in scraped

@@ -62,6 +62,7 @@ def test_the_openapi_document_has_an_example_for_every_answer(client: TestClient
     assert set(document["paths"]) == {
         "/v1/trades",
         "/v1/quotes",
+        "/v1/reference",
         "/v1/trades/query",
         "/v1/symbols",
         "/v1/gaps",

@@ -1,4 +1,4 @@
-"""/v1/trades, /v1/quotes and the bulk query over real files."""
+"""/v1/trades, /v1/quotes, /v1/reference and the bulk query over real files."""
 
 import base64
 import json
@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from k2.api.cursor import Cursor
 from k2.query.result import Position
-from k2.records.definition import QUOTE, TRADE
-from tests.query.table_files import FIRST_TIME_NS, Opened, quote_rows, trade_rows
+from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE
+from tests.query.table_files import FIRST_TIME_NS, Opened, quote_rows, reference_rows, trade_rows
 
 
 def ids(body: dict[str, Any]) -> list[str]:
@@ -64,6 +64,15 @@ def test_quotes_have_their_own_columns(client: TestClient, opened: Opened) -> No
     rows = client.get("/v1/quotes").json()["data"]
     assert [row["bid_price"] for row in rows] == ["99.5", None]
     assert {row["ask_price"] for row in rows} == {"100.0000000001"}
+
+
+def test_reference_data_has_its_own_columns(client: TestClient, opened: Opened) -> None:
+    opened.source.commit(REFERENCE_DATA, reference_rows(2))
+    rows = client.get("/v1/reference", params={"symbol": "BHP", "exchange": "ASX"}).json()["data"]
+    assert [row["tick_size"] for row in rows] == ["1", "0.1"]
+    assert rows[0]["listed_at_ns"] == -2_650_924_800 * 10**9
+    assert (rows[0]["name"], rows[0]["listing_status"]) == ("BHP Group Limited", "ACTIVE")
+    assert client.get("/v1/reference", params={"symbol": "RIO"}).json()["data"] == []
 
 
 def test_an_empty_table_answers_with_no_rows(client: TestClient) -> None:

@@ -166,8 +166,9 @@ def test_health_tells_what_is_ready(client: TestClient, opened: Opened) -> None:
         "live": True,
         "ready": True,
         "degradation_level": "NOMINAL",
+        "degradation_reasons": [],
         "checks": {"catalog": "ok", "freshness": "ok"},
-        "freshness": {"limit_seconds": 300.0, "tables": {"trades": {}, "quotes": {}}},
+        "freshness": {"limit_seconds": 300.0, "tables": {"trades": {}, "quotes": {}, "reference_data": {}}},
     }
     opened.source.readable = False
     answer = client.get("/health")

@@ -35,9 +35,12 @@ def assert_one_line(answer: Completed, exit_code: int, says: str) -> None:
         (["nonsense"], "k2: No such command 'nonsense'"),
         (["query"], "k2: a command is missing (see `k2 query --help`)"),
         (["query", "trades", "--limit", "many"], "Invalid value for '--limit'"),
-        (["query", "symbols", "--data-type", "nonsense"], "--data-type is trades, quotes or reference_data, not 'nonsense'"),
+        (
+            ["query", "symbols", "--data-type", "nonsense"],
+            "--data-type is trades, quotes or reference_data, not 'nonsense'",
+        ),
         (["consume", "--data-type", "nonsense"], "--data-type is trades, quotes or reference_data, not 'nonsense'"),
-        (["feed"], "give either --capture FILE or --synthetic"),
+        (["feed"], "give one of --capture FILE, --csv FILE, --us-equity FILE and --synthetic"),
         (["up", "--port", "70000"], "Invalid value for '--port'"),
         (["up", "--rate", "-1"], "Invalid value for '--rate'"),
         (["query", "trades"], "start `k2 up` or run `k2 init`"),
@@ -103,7 +106,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
         ("absent", None, "cannot be opened: No such file or directory"),
         ("empty", b"", "the capture is empty"),
         ("noise", b"once upon a time\n", "this file is not a capture"),
-        ("noise.gz", gzip.compress(b"once upon a time\n"), "this file is not a capture"),
+        ("noise.gz", gzip.compress(b"once upon a time\n", mtime=0), "this file is not a capture"),
         (".", None, "is a directory"),
     ],
 )

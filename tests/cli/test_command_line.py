@@ -59,7 +59,7 @@ def test_a_platform_is_soon_up_answers_and_ends_with_everything_it_started(tmp_p
         assert {row["symbol"] for row in query(tmp_path, "trades", "--symbol", "BTCUSDT")} == {"BTCUSDT"}
         assert_the_directory_is_taken(running)
         children = running.children()
-        assert len(children) == 5
+        assert len(children) == 6
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(timeout=30) == 0
         assert_all_end(children, timeout_seconds=1)
@@ -94,9 +94,9 @@ def test_what_is_fed_is_acknowledged_twice_and_written_once_and_kept_on_request(
     all_trades = captured_trades(longer, records=900)
     with k2_up(directory, "--rate", "0") as running:
         complete = {"sent": 600, "acknowledged": 600, "failed": 0, "refused": 0, "bad_lines": 0}
-        assert fed(directory, "--capture", str(capture)) == complete
+        assert fed(directory, "--capture", str(capture)).items() >= complete.items()
         assert len(stored(running, trades)) == trades
-        assert fed(directory, "--capture", str(capture)) == complete
+        assert fed(directory, "--capture", str(capture)).items() >= complete.items()
         assert fed(directory, "--capture", str(longer))["acknowledged"] == 900
         assert fed(directory, "--synthetic", "--seed", "5", "--records", "500")["acknowledged"] == 500
         rows = stored(running, all_trades)

@@ -16,6 +16,9 @@ def test_it_works_in_its_directory_and_ends_with_all_it_started(
     elsewhere, directory = tmp_path / "elsewhere", tmp_path / "stack"
     for folder in (elsewhere, directory):
         folder.mkdir()
+    # What processes are forked from is started with the first and serves all stacks of this process.
+    with EmbeddedStack(tmp_path / "first"):
+        pass
     monkeypatch.setenv("TMPDIR", str(elsewhere))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     monkeypatch.chdir(elsewhere)

@@ -18,11 +18,11 @@ from k2.feeds.binance import (
     OTHER_STREAMS,
     BinanceCapture,
     CaptureStatistics,
-    EventTimeInversions,
 )
-from k2.feeds.capture_file import BadLine
 from k2.feeds.capture_writer import write_capture
 from k2.feeds.feed import FeedRecord
+from k2.feeds.inversions import EventTimeInversions
+from k2.feeds.line_file import BadLine
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
 STAMP = 1_723_161_254_087_896_568

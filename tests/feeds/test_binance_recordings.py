@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from k2.feeds.binance import BinanceCapture, CaptureStatistics, EventTimeInversions
+from k2.feeds.binance import BinanceCapture, CaptureStatistics
 from k2.feeds.feed import FeedRecord
+from k2.feeds.inversions import EventTimeInversions
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(os.environ.get("K2_CAPTURES", PROJECT_ROOT.parent / "shared" / "data"))
@@ -62,15 +63,18 @@ def test_two_recordings_are_two_sessions() -> None:
 
 def test_the_futures_recording_holds_what_was_counted_by_hand() -> None:
     records, statistics = read(FUTURES)
-    inversions = EventTimeInversions(between_neighbours=464, against_maximum=3_082, largest_ns=35_000_000)
+    by_event = EventTimeInversions(between_neighbours=464, against_maximum=3_082, largest_ns=35_000_000)
+    by_sending = EventTimeInversions(between_neighbours=508, against_maximum=3_432, largest_ns=36_000_000)
     assert statistics == CaptureStatistics(
         trades=14_076,
         quotes=53_992,
         lines=74_655,
         depth=6_586,
         depth_snapshots=1,
-        event_time_inversions=inversions,
+        event_time_inversions=by_event,
+        send_time_inversions=by_sending,
     )
+    assert sum(statistics.by_kind.values()) == statistics.lines
     numbers = [record.record["source_sequence"] for record in records if is_trade(record)]
     assert numbers == list(range(numbers[0], numbers[0] + 14_076))
 

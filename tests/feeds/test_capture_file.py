@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2.errors import CaptureError
-from k2.feeds.capture_file import LONGEST_LINE_BYTES, BadLine, CaptureFile
+from k2.feeds.capture_file import CaptureFile
+from k2.feeds.line_file import LONGEST_LINE_BYTES, BadLine, BadLineError
 
 # Lines of many lengths that compress badly, so that the packed file is read in several pieces.
 RANDOM = Random(1)
@@ -182,4 +183,6 @@ def test_a_damaged_capture_has_an_identity_too(tmp_path: Path) -> None:
 
 
 def test_a_bad_line_keeps_only_the_beginning_of_its_bytes() -> None:
-    assert BadLine.of(7, "why", b"x" * 1_000) == BadLine(7, "why", b"x" * 200)
+    path = Path("capture")
+    bad_line = BadLine.of(path, 7, BadLineError("bad_json", "why"), b"x" * 1_000)
+    assert bad_line == BadLine(path, 7, "bad_json", "why", b"x" * 200)

@@ -1,11 +1,10 @@
 """The synthetic exchange: the same from the same settings, and true to what it says it planted."""
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from hashlib import sha256
 from itertools import islice, pairwise
-from pathlib import Path
 
 import orjson
 import pytest
@@ -13,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2.errors import UsageError
+from k2.feeds.bad_records import DEFECTS
 from k2.feeds.feed import FeedRecord
-from k2.feeds.planted import MissingRange, PlantedKey, PlantedTruth
+from k2.feeds.planted import MissingRange, PlantedKey
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
+from k2.feeds.synthetic_markets import MARKETS
 
 Key = tuple[str, str, str]
 FAULTY = SyntheticSettings(
@@ -198,7 +199,7 @@ def test_the_session_stands_for_the_settings() -> None:
         return SyntheticExchange(replace(SyntheticSettings(), **changes)).session  # type: ignore[arg-type]
 
     assert session(gap_rate=0) == session(gap_rate=0.0)
-    assert len({session(), session(seed=2), session(records=5), session(gap_rate=0.5)}) == 4
+    assert len({session(), session(seed=2), session(records=5), session(gap_rate=0.5), session(bad_rate=0.5)}) == 5
 
 
 def test_iterating_changes_neither_the_next_iteration_nor_the_truth() -> None:
@@ -289,26 +290,58 @@ def test_equities_of_another_exchange_come_from_the_same_source() -> None:
     assert {record.record["symbol"] for record in records} == {"BHP", "RIO"}
 
 
-def test_the_truth_is_written_as_json(tmp_path: Path) -> None:
-    exchange = SyntheticExchange(FAULTY)
-    exchange.write_truth(tmp_path / "truth.json")
-    document = orjson.loads((tmp_path / "truth.json").read_bytes())
-    truth = exchange.truth()
-    assert document["session"] == exchange.session
-    assert document["faults"] == truth.faults
-    assert document["settings"] == {**asdict(FAULTY), "symbols": list(FAULTY.symbols)}
-    for written, key in zip(document["keys"], truth.keys, strict=True):
-        assert (written["data_type"], written["symbol"]) == (key.data_type, key.symbol)
-        assert tuple(event for event, times in written["events"] for _ in range(times)) == key.events
-        assert tuple(MissingRange(*missing) for missing in written["missing"]) == key.missing
-        assert written["records"] == len(key.events)
-        assert written["clock_skew_ns"] == key.clock_skew_ns
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_can_be_asked_for_alone(defect: str) -> None:
+    exchange = SyntheticExchange(SyntheticSettings(records=400, bad_rate=0.2, defects=(defect,)))
+    found = [(item, planted) for item, planted in exchange.planted() if planted.defect]
+    assert len(found) > 20
+    assert {planted.defect for _, planted in found} == {defect}
+    assert {item.record["source_sequence"] for item, _ in found} == {None}
+    assert {planted.event for _, planted in found} == {None}
 
 
-def test_runs_of_events_are_written_as_counts() -> None:
-    key = PlantedKey("trades", "BINANCE", "BTCUSDT", events=("IN_ORDER", "IN_ORDER", "GAP", "IN_ORDER"))
-    (written,) = PlantedTruth("session", (key,)).as_json()["keys"]
-    assert written["events"] == [["IN_ORDER", 2], ["GAP", 1], ["IN_ORDER", 1]]
+def test_bad_records_do_not_disturb_the_numbers_of_good_ones() -> None:
+    chosen = replace(FAULTY, records=10_000, bad_rate=0.1)
+    exchange = SyntheticExchange(chosen)
+    good = [item for item, planted in exchange.planted() if not planted.defect]
+    assert 8_500 < len(good) < 9_500
+    truth = {(key.data_type, key.exchange, key.symbol): key for key in exchange.truth().keys}
+    for name, records in by_key(good).items():
+        ruling = Ruling()
+        judged = [ruling.judge(number) for number in numbers_of(truth[name], by_key(good))]
+        assert judged == [event for event in truth[name].events if event is not None]
+        assert len(records) == len(judged)
+
+
+def test_every_possible_defect_comes_in_turn() -> None:
+    exchange = SyntheticExchange(SyntheticSettings(records=2_000, bad_rate=0.1, defects=tuple(DEFECTS)))
+    counts = Counter((item.data_type, planted.defect) for item, planted in exchange.planted() if planted.defect)
+    possible = {(kind, name) for name, one in DEFECTS.items() for kind in ("trades", "quotes") if one.change(kind)}
+    assert set(counts) == possible
+    for data_type in ("trades", "quotes"):
+        own = [count for (kind, _), count in counts.items() if kind == data_type]
+        assert max(own) - min(own) <= 1
+
+
+def test_reference_data_introduces_each_symbol_and_nothing_else_changes() -> None:
+    chosen = SyntheticSettings(symbols=("BHP", "RIO", "XYZ"), exchange="ASX", asset_class="equities", records=50)
+    introduced = list(SyntheticExchange(replace(chosen, reference_data=True, records=53)))
+    assert [item.data_type for item in introduced[:3]] == ["reference_data"] * 3
+    described = {item.record["symbol"]: item.record for item in introduced[:3]}
+    assert (described["BHP"]["isin"], described["BHP"]["tick_size"]) == ("AU000000BHP4", "0.001")
+    assert (described["XYZ"]["name"], described["XYZ"]["isin"]) == ("XYZ", None)
+    changed = ("session", "receive_time_ns", "event_time_ns", "vendor_data")
+    plain, after = (
+        [{name: value for name, value in item.record.items() if name not in changed} for item in items]
+        for items in (SyntheticExchange(chosen), introduced[3:])
+    )
+    assert plain == after
+
+
+def test_venues_and_conditions_are_drawn_from_those_given() -> None:
+    records = [item.record for item in SyntheticExchange(replace(MARKETS["asx"], records=2_000))]
+    assert {record["venue"] for record in records} == {"ASX", "CXA"}
+    assert {record["conditions"] for record in records} == {None, "XT", "CX"}
 
 
 @pytest.mark.parametrize(
@@ -328,6 +361,9 @@ def test_runs_of_events_are_written_as_counts() -> None:
         ({"largest_delay": 0}, "largest_delay"),
         ({"reset_every": 1_000}, "reset_every"),
         ({"largest_clock_skew_ms": -1}, "largest_clock_skew_ms"),
+        ({"bad_rate": 1.5}, "bad_rate"),
+        ({"defects": ("sadness",)}, "defects"),
+        ({"defects": ()}, "defects"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(changes: dict[str, object], rule: str) -> None:

@@ -10,7 +10,7 @@ from k2.ingestion.judging import BatchJudge, JudgedBatch, PartitionState
 from k2.ingestion.log_reader import Place, PolledBatch
 from k2.ingestion.registry import PackagedRegistry
 from k2.records.decode import BatchDecoder, DecodedBatch
-from k2.records.definition import TRADE, RecordType, topic
+from k2.records.definition import EXCHANGES, TRADE, RecordType, topic
 from k2.records.encode import RecordEncoder
 from k2.settings import SequenceSettings
 
@@ -75,10 +75,15 @@ def columns(*records: Mapping[str, Any], record_type: RecordType = TRADE) -> pa.
 class Judged:
     """Judges records as a consumer would, keeping the partitions' states from batch to batch."""
 
-    def __init__(self, record_type: RecordType = TRADE, settings: SequenceSettings | None = None) -> None:
+    def __init__(
+        self,
+        record_type: RecordType = TRADE,
+        settings: SequenceSettings | None = None,
+        exchanges: Sequence[str] = EXCHANGES,
+    ) -> None:
         self._record_type = record_type
         self._settings = settings or SequenceSettings()
-        self._judge = BatchJudge(record_type)
+        self._judge = BatchJudge(record_type, exchanges)
         self.states: dict[Place, PartitionState] = {}
 
     def batch(self, *records: Mapping[str, Any] | bytes, places: Sequence[Place] | None = None) -> JudgedBatch:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
@@ -18,10 +19,11 @@ Column: TypeAlias = "pa.Array | pa.ChunkedArray"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its session, exchange and symbol, and its number if it has one."""
+    """One record: its session, exchange and symbol, its number if it has one, and whether that may start anew."""
 
     key: Key
     number: int | None
+    may_reset: bool = True
 
 
 class ReferenceModel:
@@ -36,7 +38,7 @@ class ReferenceModel:
             return NOT_JUDGED, NOT_JUDGED
         if not self.statistics(row.key)["total_messages"]:
             self.keys = [*(key for key in self.keys if key != row.key), row.key]
-        return self.tracker.judge(*self._two_parts(row.key), row.number)
+        return self.tracker.judge(*self._two_parts(row.key), row.number, row.may_reset)
 
     def open_gaps(self) -> list[tuple[Key, int, int]]:
         return [(key, first, last) for key in self.keys for first, last in self.tracker.get_gaps(*self._two_parts(key))]
@@ -68,7 +70,8 @@ def check(tracker: SequenceBatchTracker, rows: Sequence[Row], chunk_at: int | No
     column = pa.array(numbers, pa.int64())
     if chunk_at is not None:
         column = pa.chunked_array([column.slice(0, chunk_at), column.slice(chunk_at)])
-    return tracker.check(key_columns(rows, chunk_at), column)
+    may_reset = np.array([row.may_reset for row in rows], np.bool_)
+    return tracker.check(key_columns(rows, chunk_at), column, may_reset)
 
 
 def check_one_key(tracker: SequenceBatchTracker, numbers: Sequence[int | None]) -> SequenceBatchResult:

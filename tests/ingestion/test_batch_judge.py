@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -127,6 +128,15 @@ def test_the_exchanges_session_reset_is_followed(judge: Judged) -> None:
     assert flags(judged) == [0, 0]
 
 
+def test_a_first_record_that_comes_again_long_after_is_no_session_reset(judge: Judged) -> None:
+    judge.batch(*[trade(number, number) for number in range(2, 3_001)])
+    replayed = judge.batch(trade(1, 1))
+    assert sequence_events(replayed) == ["TOO_OLD"]
+    assert flags(replayed) == [LATE]
+    assert sequence_events(judge.batch(trade(3_001, 3_001))) == ["IN_ORDER"]
+    assert judge.states[HERE].source.open_gaps() == []
+
+
 def test_gaps_are_counted_by_exchange(judge: Judged) -> None:
     asx = {"exchange": "ASX", "symbol": "BHP"}
     judged = judge.batch(
@@ -149,6 +159,35 @@ def test_a_message_the_validation_refuses_names_its_place_and_its_rule(judge: Ju
 def test_a_message_that_breaks_several_rules_is_rejected_once(judge: Judged) -> None:
     judged = judge.batch(trade(0, 1, symbol="", price="-1", quantity="0"))
     assert [(reject.index, reject.reason) for reject in judged.rejects] == [(0, "empty_symbol")]
+
+
+def test_an_exchange_is_known_to_the_judge_it_was_told_to(judge: Judged) -> None:
+    elsewhere = trade(1, exchange="MTGOX")
+    assert [reject.reason for reject in judge.batch(elsewhere).rejects] == ["unknown_exchange"]
+    told = Judged(exchanges=("MTGOX",)).batch(elsewhere, trade(1))
+    assert numbers(told) == [1]
+    assert [(reject.index, reject.reason) for reject in told.rejects] == [(1, "unknown_exchange")]
+
+
+def test_equal_records_without_numbers_of_the_exchange_are_events_of_their_own(judge: Judged) -> None:
+    fill: dict[str, Any] = {"exchange": "NYSE", "symbol": "BAC", "asset_class": "equities"}
+    fill["event_time_ns"] = EVENT_TIME_NS
+    judged = judge.batch(*[trade(number, **fill) for number in range(1, 101)])
+    assert (judged.rows.num_rows, judged.duplicates) == (100, 0)
+    assert set(judged.rows.column("sequence_event").to_pylist()) == {None}
+    assert judged.rows.column("source_sequence").null_count == judged.rows.column("trade_id").null_count == 100
+    again = judge.batch(*[trade(number, **fill) for number in range(51, 151)])
+    assert (again.rows.num_rows, again.duplicates) == (50, 50)
+
+
+def test_flags_are_counted_and_so_are_those_of_a_row_that_has_several() -> None:
+    crossed = quote(1, bid_price="101")
+    both = quote(2, bid_price="101", bid_quantity=None)
+    judged = Judged(QUOTE).batch(crossed, both, quote(3), quote(4, ask_price="0"))
+    counted = {flag: count for flag, count in judged.flagged.items() if count}
+    assert counted == {QualityFlag.CROSSED_QUOTE: 2, QualityFlag.HALF_A_SIDE: 1, QualityFlag.ZERO_PRICE: 1}
+    assert flags(judged) == [2, 2 | 32, 0, 16]
+    assert Judged(QUOTE).batch(quote(1)).flagged == {}
 
 
 def test_a_refused_message_leaves_the_sequence_state_alone(judge: Judged) -> None:

@@ -1,9 +1,8 @@
 """The consumer over an embedded broker and real tables: each record once, whatever fails on the way."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -15,78 +14,25 @@ from k2.errors import (
     OffsetOutsideLogError,
     PartitionCountChangedError,
     RetriesExhaustedError,
-    UnavailableError,
 )
 from k2.ingestion.consumer import Step
 from k2.ingestion.dead_letters import HEADER_OFFSET, DeadLetterQueue
 from k2.ingestion.sequence_tracker import SequenceEvent
 from k2.records.definition import dead_letter_topic
-from k2.storage.progress import PartitionKey, Progress, Topics
-from k2.storage.writer import Advance, Committed, TableWriter, WrittenFiles
+from k2.storage.writer import TableWriter
+from tests.ingestion.failing_writers import (
+    CommitFails,
+    FirstCommitFails,
+    FirstCommitUnanswered,
+    FirstProgressUnreadable,
+    SecondStateUnreadable,
+)
 from tests.ingestion.market_records import CRYPTO_TRADES, trade, trades
 from tests.ingestion.stage import CLOSED_PORT, PARTITIONS, Stage, kafka_settings, wait_until
 
 KIND = {"data_type": "trades"}
 DEAD_LETTERS = dead_letter_topic(CRYPTO_TRADES)
 BATCH_STEPS = list(Step)[1:]
-
-
-class CommitFails(TableWriter):
-    """Every commit fails before it begins."""
-
-    def commit(self, *_: object) -> Committed:
-        raise UnavailableError("the catalog does not answer")
-
-
-class FirstCommitFails(TableWriter):
-    """The first commit fails; `after` says whether it held nevertheless."""
-
-    after = False
-    failed = False
-
-    def commit(
-        self,
-        written: WrittenFiles,
-        advances: Mapping[PartitionKey, Advance],
-        topics: Topics,
-        batch: str,
-    ) -> Committed:
-        if self.failed:
-            return super().commit(written, advances, topics, batch)
-        self.failed = True
-        if self.after:
-            super().commit(written, advances, topics, batch)
-        raise UnavailableError("no answer")
-
-
-class FirstCommitUnanswered(FirstCommitFails):
-    """The first commit holds, and its answer is lost."""
-
-    after = True
-
-
-class FirstProgressUnreadable(TableWriter):
-    """The table's progress cannot be read the first time."""
-
-    asked = False
-
-    def progress(self) -> Progress:
-        if not self.asked:
-            self.asked = True
-            raise UnavailableError("the catalog does not answer")
-        return super().progress()
-
-
-class SecondStateUnreadable(TableWriter):
-    """The second state checkpoint asked for cannot be read the first time."""
-
-    asked = 0
-
-    def read_state(self, path: str) -> Any:
-        self.asked += 1
-        if self.asked == 2:
-            raise UnavailableError("the warehouse does not answer")
-        return super().read_state(path)
 
 
 def test_every_record_is_taken_into_the_table_once(stage: Stage) -> None:

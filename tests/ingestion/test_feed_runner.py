@@ -14,8 +14,9 @@ from k2.ingestion.feed_runner import Credits, FeedResult, run_feed
 from k2.ingestion.log_reader import Place
 from k2.ingestion.producer import Delivery, MarketDataProducer
 from k2.observability.metrics import Metrics
-from tests.ingestion.market_records import CRYPTO_TRADES, REGISTRY, trade, trades
-from tests.ingestion.stage import CLOSED_PORT, Stage, kafka_settings, read_all
+from k2.records.definition import topic
+from tests.ingestion.market_records import CRYPTO_TRADES, REGISTRY, decoded, quote, trade, trades
+from tests.ingestion.stage import CLOSED_PORT, PARTITIONS, Stage, kafka_settings, read_all
 
 WINDOW = 10
 
@@ -107,6 +108,67 @@ def test_it_gives_up_when_the_tables_take_in_nothing(
         run_feed(feed(*trades(1, 40)), producer, Credits(WINDOW, dict))
     assert producer.flush() == 0
     assert len(read_all(broker.bootstrap_servers, CRYPTO_TRADES)) == WINDOW
+
+
+def test_batches_send_what_single_records_would(producer: MarketDataProducer, broker: EmbeddedBroker) -> None:
+    result = run_feed(feed(*trades(1, 350)), producer, batch_records=150)
+    assert result == FeedResult(sent=350, acknowledged=350, failed=0, refused=0)
+    messages = read_all(broker.bootstrap_servers, CRYPTO_TRADES)
+    numbers = decoded([message.value() for message in messages]).columns.column("session_sequence").to_pylist()
+    assert numbers == list(range(1, 351))
+
+
+def test_a_batch_of_several_topics_keeps_the_order_of_each(
+    producer: MarketDataProducer, broker: EmbeddedBroker
+) -> None:
+    broker.create_topic(topic("crypto", "quotes"), PARTITIONS)
+    mixed: list[FeedRecord] = []
+    for number in range(1, 101):
+        mixed += [*feed(trade(number)), FeedRecord("quotes", "crypto", "BINANCE", quote(number))]
+    fates: dict[str, list[int]] = {"trades": [], "quotes": []}
+
+    def on_fed(item: FeedRecord, delivery: Delivery) -> None:
+        assert delivery.topic == topic("crypto", item.data_type)
+        fates[item.data_type].append(item.record["session_sequence"])
+
+    result = run_feed(mixed, producer, on_fed=on_fed, batch_records=200)
+    assert result == FeedResult(sent=200, acknowledged=200, failed=0, refused=0)
+    assert fates == {"trades": list(range(1, 101)), "quotes": list(range(1, 101))}
+
+
+def test_a_batch_refuses_what_does_not_fit_and_a_topic_that_cannot_be(producer: MarketDataProducer) -> None:
+    bonds = [FeedRecord("trades", "bonds", "BINANCE", trade(number, asset_class="bonds")) for number in (5, 6)]
+    items = [*feed(trade(1), trade(2, price=1.5), *trades(3, 150)), *bonds]
+    result = run_feed(items, producer, Credits(1_000, dict), batch_records=500)
+    assert result == FeedResult(sent=149, acknowledged=149, failed=0, refused=3)
+
+
+def test_a_batch_is_never_larger_than_the_window_allows(producer: MarketDataProducer, broker: EmbeddedBroker) -> None:
+    window = 250
+    committed: dict[Place, int] = {}
+    ahead: list[int] = []
+
+    def committed_offsets() -> Mapping[Place, int]:
+        messages = read_all(broker.bootstrap_servers, CRYPTO_TRADES)
+        ends = {(CRYPTO_TRADES, message.partition() or 0): (message.offset() or 0) + 1 for message in messages}
+        ahead.extend(end - committed.get(place, 0) for place, end in ends.items())
+        committed.update({place: min(committed.get(place, 0) + 100, ends[place]) for place in ends})
+        return dict(committed)
+
+    result = run_feed(feed(*trades(1, 700)), producer, Credits(window, committed_offsets), batch_records=1_000)
+    assert result.acknowledged == 700
+    assert window // 2 < max(ahead) <= window
+
+
+def test_what_a_feed_gave_before_it_broke_is_sent(producer: MarketDataProducer, broker: EmbeddedBroker) -> None:
+    def breaking() -> Iterator[FeedRecord]:
+        yield from feed(*trades(1, 205))
+        raise ValueError("the feed broke")
+
+    with pytest.raises(ValueError, match="the feed broke"):
+        run_feed(breaking(), producer, batch_records=200)
+    producer.flush()
+    assert len(read_all(broker.bootstrap_servers, CRYPTO_TRADES)) == 205
 
 
 def test_records_without_a_place_in_the_log_cost_no_credit() -> None:

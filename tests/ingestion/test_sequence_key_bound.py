@@ -6,40 +6,14 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2.ingestion.sequence_batch import NOT_JUDGED, Key, SequenceBatchTracker
+from k2.ingestion.sequence_batch import SequenceBatchTracker
 from k2.ingestion.sequence_tracker import Judgement, Knowledge, SequenceEvent, SequenceTracker
 from k2.settings import SequenceSettings
-from tests.ingestion.sequence_oracle import Oracle
+from tests.ingestion.sequence_oracle import BoundedOracle
 from tests.ingestion.sequence_rows import SMALL, ReferenceModel, Row, check, rows_of
 
 IN_ORDER, GAP, OUT_OF_ORDER, DUPLICATE, SESSION_RESET, TOO_OLD = SequenceEvent
 NEW, KNOWN, UNKNOWN = Knowledge
-
-
-class BoundedOracle:
-    """The bound once more, from the list of all keys that numbers came for."""
-
-    def __init__(self, sequence_settings: SequenceSettings) -> None:
-        self._settings = sequence_settings
-        self._log: list[Key] = []
-        self.known: dict[Key, Oracle] = {}
-        self.arrival_numbers: dict[Key, int] = {}
-        self.keys_forgotten = 0
-
-    def judge(self, row: Row) -> tuple[int, int]:
-        if row.number is None:
-            return NOT_JUDGED, NOT_JUDGED
-        if row.key not in self.known:
-            if len(self.known) == self._settings.max_keys:
-                del self.known[min(self.known, key=self.last_position)]
-                self.keys_forgotten += 1
-            self.known[row.key] = Oracle(self._settings)
-            self.arrival_numbers[row.key] = self.keys_forgotten + len(self.known)
-        self._log.append(row.key)
-        return self.known[row.key].judge(row.number)
-
-    def last_position(self, key: Key) -> int:
-        return max(place for place, logged in enumerate(self._log, start=1) if logged == key)
 
 
 def assert_all_agree(

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2.ingestion.sequence_batch import SequenceBatchTracker
+from k2.ingestion.sequence_batch import SequenceBatchResult, SequenceBatchTracker
 from k2.ingestion.sequence_tracker import (
     LARGEST_COUNT,
     Judgement,
@@ -33,6 +34,9 @@ class Implementation(Protocol):
     def judge(self, numbers: Iterable[int], exchange: str = "ASX", symbol: str = "BHP") -> list[Judgement]:
         """Judge the numbers of one key in order."""
 
+    def judge_without_reset(self, number: int) -> Judgement:
+        """Judge a number of the one key that may not begin its numbering anew."""
+
     def gaps(self, exchange: str = "ASX", symbol: str = "BHP") -> list[tuple[int, int]]:
         """Open gaps of a key."""
 
@@ -47,11 +51,21 @@ class Model:
     def judge(self, numbers: Iterable[int], exchange: str = "ASX", symbol: str = "BHP") -> list[Judgement]:
         return [self._tracker.judge(exchange, symbol, number) for number in numbers]
 
+    def judge_without_reset(self, number: int) -> Judgement:
+        return self._tracker.judge("ASX", "BHP", number, may_reset=False)
+
     def gaps(self, exchange: str = "ASX", symbol: str = "BHP") -> list[tuple[int, int]]:
         return self._tracker.get_gaps(exchange, symbol)
 
     def statistics(self, exchange: str = "ASX", symbol: str = "BHP") -> SequenceStatistics:
         return self._tracker.get_statistics(exchange, symbol)
+
+
+def judgements(result: SequenceBatchResult) -> list[Judgement]:
+    return [
+        Judgement(SequenceEvent(event), Knowledge(seen))
+        for event, seen in zip(result.events.tolist(), result.seen.tolist(), strict=True)
+    ]
 
 
 class Kernel:
@@ -61,11 +75,12 @@ class Kernel:
     def judge(self, numbers: Iterable[int], exchange: str = "ASX", symbol: str = "BHP") -> list[Judgement]:
         column = pa.array(list(numbers), pa.int64())
         keys = [pa.array([part] * len(column)).dictionary_encode() for part in (exchange, symbol)]
-        result = self._tracker.check(keys, column)
-        return [
-            Judgement(SequenceEvent(event), Knowledge(seen))
-            for event, seen in zip(result.events.tolist(), result.seen.tolist(), strict=True)
-        ]
+        return judgements(self._tracker.check(keys, column))
+
+    def judge_without_reset(self, number: int) -> Judgement:
+        keys = [pa.array([part]).dictionary_encode() for part in ("ASX", "BHP")]
+        result = self._tracker.check(keys, pa.array([number]), np.zeros(1, np.bool_))
+        return judgements(result)[0]
 
     def gaps(self, exchange: str = "ASX", symbol: str = "BHP") -> list[tuple[int, int]]:
         return [(first, last) for key, first, last in self._tracker.open_gaps() if key == (exchange, symbol)]
@@ -170,6 +185,13 @@ def test_a_session_reset_forgets_open_ranges_and_keeps_the_statistics(tracker: I
     statistics = tracker.statistics()
     assert (statistics["gaps"], statistics["session_resets"], statistics["lost_in_evicted_ranges"]) == (1, 1, 0)
     assert statistics["total_messages"] == 5
+
+
+def test_a_number_that_may_not_reset_leaves_the_numbering_where_it_is(tracker: Implementation) -> None:
+    tracker.judge([2, *range(3, 2_001)])
+    assert tracker.judge_without_reset(1) == Judgement(TOO_OLD, NEW)
+    assert events(tracker.judge([2_001])) == [IN_ORDER]
+    assert (tracker.gaps(), tracker.statistics()["session_resets"]) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from k2.observability.metrics import Metrics
 from k2.query.connection import DuckDBDatabase
 from k2.query.engine import QueryEngine
 from k2.query.pool import DuckDBConnectionPool
-from k2.records.definition import QUOTE, RECORD_TYPES, TRADE, RecordType
+from k2.records.definition import QUOTE, RECORD_TYPES, REFERENCE_DATA, TRADE, RecordType
 from k2.records.schemas import table_schema
 from k2.settings import QuerySettings
 from k2.storage.plan import OpenGap, ReadPlan
@@ -116,6 +116,23 @@ def quote_rows(count: int, *, first: int = 0) -> pa.Table:
         "ask_quantity": [Decimal(5)] * count,
     }
     return _table(QUOTE, {**_core(count, first, "quotes"), **made})
+
+
+def reference_rows(count: int) -> pa.Table:
+    """One version of an instrument's reference data after the other, each with a finer tick."""
+    made: dict[str, Sequence[Any]] = {
+        "name": ["BHP Group Limited"] * count,
+        "isin": ["AU000000BHP4"] * count,
+        "currency": ["AUD"] * count,
+        "tick_size": [Decimal(1).scaleb(-n) for n in range(count)],
+        "lot_size": [Decimal(1)] * count,
+        "listing_status": ["ACTIVE"] * count,
+        "listed_at_ns": [-2_650_924_800 * 10**9] * count,
+        "delisted_at_ns": [None] * count,
+        "valid_from_ns": [FIRST_TIME_NS] * count,
+    }
+    core = {**_core(count, 0, "reference_data"), "exchange": ["ASX"] * count, "symbol": ["BHP"] * count}
+    return _table(REFERENCE_DATA, {**core, **made})
 
 
 def _core(count: int, first: int, data_type: str) -> dict[str, Sequence[Any]]:

@@ -11,10 +11,10 @@ import pytest
 
 from k2.errors import PoolExhaustedError, QueryTimeoutError, UnavailableError, UsageError
 from k2.query.result import LARGEST_LIMIT, RowQuery
-from k2.records.definition import QUOTE, RECORD_TYPES, TRADE
+from k2.records.definition import QUOTE, RECORD_TYPES, REFERENCE_DATA, TRADE
 from k2.records.schemas import table_schema
 from k2.settings import QuerySettings
-from tests.query.table_files import FIRST_TIME_NS, GAP, Opened, open_engine, quote_rows, trade_rows
+from tests.query.table_files import FIRST_TIME_NS, GAP, Opened, open_engine, quote_rows, reference_rows, trade_rows
 
 MILLISECOND_NS = 1_000_000
 
@@ -43,6 +43,13 @@ def test_quotes_keep_their_missing_sides(opened: Opened) -> None:
     assert rows.equals(written)
     assert rows["bid_price"].to_pylist() == [Decimal("99.5"), None, Decimal("99.5"), None]
     assert rows["ask_price"][0].as_py() == Decimal("100.0000000001")
+
+
+def test_reference_data_comes_back_exactly_as_it_was_written(opened: Opened) -> None:
+    written = reference_rows(3)
+    opened.source.commit(REFERENCE_DATA, written)
+    assert opened.engine.query_reference(symbol="BHP", exchange="ASX").rows.equals(written, check_metadata=True)
+    assert opened.engine.query_reference(symbol="RIO").rows.num_rows == 0
 
 
 def test_filters_combine(opened: Opened) -> None:
@@ -175,7 +182,7 @@ def test_symbols_are_distinct_and_ordered(opened: Opened) -> None:
 
 def test_tables_gaps_and_statistics_are_reported(opened: Opened) -> None:
     opened.source.commit(TRADE, trade_rows(1_234))
-    assert opened.engine.list_tables() == (TRADE.table, QUOTE.table)
+    assert opened.engine.list_tables() == (TRADE.table, QUOTE.table, REFERENCE_DATA.table)
     assert opened.engine.open_gaps("trades", exchange="BINANCE") == (GAP,)
     assert opened.engine.open_gaps("quotes") == ()
     statistics = opened.engine.get_stats()
@@ -183,6 +190,7 @@ def test_tables_gaps_and_statistics_are_reported(opened: Opened) -> None:
     assert statistics["tables"] == {
         TRADE.table: {"rows": 1_234, "snapshot_id": 1, "snapshot_time_ms": 1_000},
         QUOTE.table: {"rows": 0, "snapshot_id": None, "snapshot_time_ms": None},
+        REFERENCE_DATA.table: {"rows": 0, "snapshot_id": None, "snapshot_time_ms": None},
     }
 
 

@@ -19,6 +19,7 @@ PLANTED = {
     "journey": ("k2/storage/plan.py", "k2.ingestion"),
     "records": ("k2/records/planted.py", "k2.clock"),
     "feeds": ("k2/feeds/planted.py", "k2.settings"),
+    "docker": ("conformance/drivers/planted.py", "docker"),
     "read-plan": ("k2/query/planted.py", "k2.storage.catalog"),
     "api": ("k2/api/planted.py", "duckdb"),
     "kafka-client": ("k2/storage/planted.py", "confluent_kafka"),

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from k2.errors import DeliveryError, K2Error, RefusedError, StaleWriterError, UnavailableError
+from k2.errors import CircuitOpenError, DeliveryError, K2Error, RefusedError, StaleWriterError, UnavailableError
 from k2.resilience.retries import Retries, Retry, root_reason, wait_bounds_seconds
 from k2.settings import RetrySettings
 
@@ -137,3 +137,9 @@ def test_the_reason_is_that_of_what_failed_beneath() -> None:
     assert root_reason(wrapped(DeliveryError("twice"), wrapped(UnavailableError("wrapped"), beneath))) == "ENOTDIR"
     assert root_reason(UnavailableError("alone")) == "UnavailableError"
     assert root_reason(beneath) == "ENOTDIR"
+
+
+def test_after_a_refusal_the_wait_lasts_until_the_breaker_lets_a_call_through() -> None:
+    told = run(Work(CircuitOpenError("catalog", 0.08), CircuitOpenError("catalog", 0.0)))
+    assert told[0].wait_seconds == 0.08
+    assert 0.02 <= told[1].wait_seconds <= 0.03

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from k2.errors import RefusedError, StateLostError, UnavailableError, UsageError
 from k2.ingestion.judging import PartitionState
-from k2.records.definition import QUOTE, TRADE
+from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE
 from k2.storage.plan import OpenGap, ReadPlan
 from k2.storage.reader import TableReader, local_path
 from k2.storage.writer import Advance, TableWriter, WrittenFiles
@@ -175,7 +175,7 @@ def test_a_table_without_a_snapshot_has_an_empty_plan(reader: TableReader) -> No
     assert reader.plan(TRADE.table) == ReadPlan(TRADE.table, None, None, ())
     assert reader.open_gaps(TRADE.table) == ()
     assert reader.next_offsets(TRADE.table) == {}
-    assert reader.tables() == (TRADE.table, QUOTE.table)
+    assert reader.tables() == (TRADE.table, QUOTE.table, REFERENCE_DATA.table)
 
 
 def test_a_commit_is_seen_at_once(warehouse: Warehouse, writer: TableWriter, reader: TableReader) -> None:

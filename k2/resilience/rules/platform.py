@@ -15,6 +15,7 @@ RULES = (
         "UnavailableError PoolExhaustedError QueryTimeoutError",
         "A dependency did not answer in time; it may the next time.",
     ),
+    _rule(_TRANSIENT, "CircuitOpenError", "A dependency is left alone for a while; afterwards it is asked again."),
     _rule(_TRANSIENT, "DeliveryError", "The broker did not acknowledge; sent again, the message may get through."),
     _rule(_TRANSIENT, "StaleWriterError", "Another writer was first; read again, the table says where to go on."),
     _rule(_PERMANENT, "RecordError SchemaError", "One record does not fit its schema, and never will."),
@@ -27,6 +28,7 @@ RULES = (
         "StateLostError",
         "Log and table disagree, and going on could lose or repeat records; a person must decide.",
     ),
+    _rule(_FATAL, "OverloadedError", "This process is short of memory; a fresh one is not."),
     _rule(_FATAL, "RetriesExhaustedError", "Everything was tried already; this process ends and is started again."),
     _rule(_FATAL, "K2Error", "An error without a more exact name says nothing about a next attempt."),
 )
