@@ -108,6 +108,8 @@ class LogReader:
         self._ends: Mapping[Place, int] = {}
         self._ends_noted_at = -inf
         self._missing_topics: set[str] = set()
+        # The client tells of an outage as often as it happens to, which may be once.
+        self._suspects_outage = False
         self._client.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
 
     def cluster_id(self) -> str:
@@ -184,14 +186,17 @@ class LogReader:
 
     def _client_reports(self, error: KafkaError) -> None:
         # One of several brokers may go and come; the client asks another. Called from within a poll.
+        self._suspects_outage = True
         if self._breaker is not None and error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._breaker.failed(KafkaException(error))
 
     def _probe(self) -> None:
-        """While the breaker is not closed, find out whether the brokers are back: a quiet topic would never tell."""
-        if self._breaker is not None and self._breaker.state is not BreakerState.CLOSED:
-            with contextlib.suppress(UnavailableError):
-                self._ask_for_cluster(PROBE_TIMEOUT_SECONDS)
+        """Find out whether brokers that were lost are still away, or back: a quiet topic would never tell."""
+        if self._breaker is None or (self._breaker.state is BreakerState.CLOSED and not self._suspects_outage):
+            return
+        with contextlib.suppress(UnavailableError):
+            self._ask_for_cluster(PROBE_TIMEOUT_SECONDS)
+            self._suspects_outage = False
 
     def _note_ends(self) -> None:
         self._ends_noted_at = time.monotonic()
