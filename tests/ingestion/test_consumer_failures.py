@@ -114,7 +114,8 @@ def test_a_warehouse_that_stays_away_ends_the_consumer_with_nothing_committed(st
 )
 def test_a_broker_that_refuses_stops_the_consumer_at_once(stage: Stage, api_key: int, code: str) -> None:
     stage.produce(*trades(1, 5))
-    stage.broker.fail_requests(api_key, [getattr(KafkaError, code)])
+    # As a real one does, it refuses every request; the mock forgets a refusal that meets a fetch of an empty partition.
+    stage.broker.fail_requests(api_key, [getattr(KafkaError, code)] * 20)
     consumer = stage.consumer()
     with capture_logs() as lines, pytest.raises(RefusedError, match="polling: "):
         consumer.run()
