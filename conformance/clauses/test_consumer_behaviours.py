@@ -61,7 +61,7 @@ OPEN = {"GAP": [[3, 5]], "LATE": [[2, 2], [4, 4]]}
 
 @pytest.mark.clause(
     name="consumer_behaviours/sequence_and_batch",
-    claims=("CON-5a",),
+    claims=("CON-1b", "CON-5a"),
     checker="facts",
     title="The six behaviours of sequences and the five of batches hold",
     minimum_samples=BACKLOG,
