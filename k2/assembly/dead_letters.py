@@ -18,10 +18,9 @@ from k2.ingestion.dead_letter_log import (
     read_dead_letter_topics,
 )
 from k2.ingestion.replay import ReplayResult, ReplaySession
-from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, dead_letter_topic, topic
+from k2.records.definition import SOURCE_TOPICS, dead_letter_topic
 from k2.settings import Settings
 
-SOURCE_TOPICS = tuple(topic(asset, data_type) for asset in ASSET_CLASSES for data_type in RECORD_TYPES)
 _LOCK = "replay.lock"
 
 

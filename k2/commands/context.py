@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from k2.errors import UsageError
+from k2.records.definition import RECORD_TYPES
 from k2.settings import Settings
 
 INTERRUPTED_EXIT_CODE = 130
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
-DataType = Annotated[str, typer.Option("--data-type", help="trades, quotes or reference_data.")]
+*_OTHERS, _LAST = RECORD_TYPES
+_DATA_TYPES = f"{', '.join(_OTHERS)} or {_LAST}"
+DataType = Annotated[str, typer.Option("--data-type", help=f"{_DATA_TYPES}.")]
 
 
 def settings_of(context: typer.Context) -> Settings:
@@ -33,8 +36,8 @@ def known_data_type(data_type: str) -> str:
     Raises:
         UsageError: there is no such data type.
     """
-    if data_type not in ("trades", "quotes", "reference_data"):
-        raise UsageError(f"--data-type is trades, quotes or reference_data, not {data_type!r}")
+    if data_type not in RECORD_TYPES:
+        raise UsageError(f"--data-type is {_DATA_TYPES}, not {data_type!r}")
     return data_type
 
 

@@ -8,12 +8,13 @@ from k2.clock import SystemClock
 from k2.commands.context import INTERRUPTED_EXIT_CODE, AsJson, known_data_type, settings_of, stop_on_signals
 from k2.commands.progress import ProgressLine
 from k2.errors import DeliveryError, UsageError
+from k2.records.definition import SOURCE_TOPICS
 
 if TYPE_CHECKING:
     from k2.ingestion.dead_letter_inventory import LetterFilter
 
 app = typer.Typer(no_args_is_help=True, help="Messages that could not become rows: list, inspect and replay them.")
-OnlyDataType = Annotated[str | None, typer.Option("--data-type", help="Only trades, or only quotes.")]
+OnlyDataType = Annotated[str | None, typer.Option("--data-type", help="Only those of this data type.")]
 OnlyErrorClass = Annotated[str | None, typer.Option("--error-class", help="Only this error, such as truncated.")]
 OnlyStage = Annotated[str | None, typer.Option("--stage", help="Only those refused by decode, or by validate.")]
 OnlyTopic = Annotated[str | None, typer.Option("--topic", help="Only of this source topic.")]
@@ -121,8 +122,6 @@ def _filter(data_type: str | None, error_class: str | None, stage: str | None, t
 
 
 def _known_topic(topic: str) -> str:
-    from k2.assembly.dead_letters import SOURCE_TOPICS
-
     if topic not in SOURCE_TOPICS:
         raise UsageError(f"there is no source topic {topic!r}: choose one of {', '.join(SOURCE_TOPICS)}")
     return topic

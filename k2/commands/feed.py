@@ -12,7 +12,7 @@ import typer
 from k2.clock import SystemClock
 from k2.commands.context import AsJson, settings_of, stop_on_signals
 from k2.commands.feed_output import BadLines, print_feed_result
-from k2.errors import UsageError
+from k2.errors import DeliveryError, RecordError, UsageError
 
 if TYPE_CHECKING:
     from k2.commands.feed_sources import FileOptions, SyntheticOptions
@@ -154,9 +154,9 @@ def _send(
         result = send(settings, pace.of(source), window, stop_on_signals(), batch_records)
     print_feed_result(result, feeds, bad_lines.count, as_json)
     if result.failed:
-        raise typer.Exit(74)
+        raise typer.Exit(DeliveryError.exit_code)
     if result.refused or bad_lines.count:
-        raise typer.Exit(65)
+        raise typer.Exit(RecordError.exit_code)
 
 
 def _generated(options: "SyntheticOptions", stack: ExitStack) -> "Iterable[FeedRecord]":

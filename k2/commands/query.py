@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from k2.query.engine import QueryEngine
 
 app = typer.Typer(no_args_is_help=True, help="Ask the tables.")
+Symbol = Annotated[str | None, typer.Option(help="Only this instrument.")]
+Exchange = Annotated[str | None, typer.Option(help="Only this exchange.")]
+Limit = Annotated[int, typer.Option(help="At most so many rows.")]
 AllColumns = Annotated[bool, typer.Option("--all-columns", help="Every column, not only those people ask for.")]
 
 
 @app.command("trades")
 def trades(
     context: typer.Context,
-    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    symbol: Symbol = None,
+    exchange: Exchange = None,
+    limit: Limit = 20,
     all_columns: AllColumns = False,
     as_json: AsJson = False,
 ) -> None:
@@ -38,9 +41,9 @@ def trades(
 @app.command("quotes")
 def quotes(
     context: typer.Context,
-    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    symbol: Symbol = None,
+    exchange: Exchange = None,
+    limit: Limit = 20,
     all_columns: AllColumns = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,9 +59,9 @@ def quotes(
 @app.command("reference")
 def reference(
     context: typer.Context,
-    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Only this exchange.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    symbol: Symbol = None,
+    exchange: Exchange = None,
+    limit: Limit = 20,
     all_columns: AllColumns = False,
     as_json: AsJson = False,
 ) -> None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from k2.embedded.processes import ChildProcess
 from k2.errors import AddressInUseError, UnavailableError, UsageError
-from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, dead_letter_topic, topic
+from k2.records.definition import RECORD_TYPES, SOURCE_TOPICS, dead_letter_topic
 from k2.settings import SETTINGS_FILE, load_settings
 
 READY_TIMEOUT_SECONDS = 60.0
@@ -28,8 +28,7 @@ _MARKER = "embedded-platform"
 
 def all_topics() -> tuple[str, ...]:
     """Every topic of the platform, dead letters included."""
-    sources = [topic(asset, data_type) for asset in ASSET_CLASSES for data_type in RECORD_TYPES]
-    return (*sources, *(dead_letter_topic(name) for name in sources))
+    return (*SOURCE_TOPICS, *(dead_letter_topic(name) for name in SOURCE_TOPICS))
 
 
 class EmbeddedPlatform:

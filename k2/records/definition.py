@@ -173,3 +173,7 @@ def topic(asset_class: str, data_type: str) -> str:
 def dead_letter_topic(source_topic: str) -> str:
     """Topic of the dead letters of a topic."""
     return f"{source_topic}.dlq"
+
+
+SOURCE_TOPICS = tuple(topic(asset_class, data_type) for asset_class in ASSET_CLASSES for data_type in RECORD_TYPES)
+"""Every topic that records are sent to."""
