@@ -71,7 +71,8 @@ def test_the_lag_counts_what_is_polled_and_not_yet_committed(stage: Stage) -> No
         try:
             assert held.wait(20)
             assert stage.next_offsets() == {0: 3}
-            assert lag(stage) == {0: 4, 1: 0}
+            # What the empty partition holds may not have been answered yet.
+            assert {1: 0, **lag(stage)} == {0: 4, 1: 0}
         finally:
             released.set()
         run.wait_until(lambda: stage.next_offsets() == {0: 7} and lag(stage) == {0: 0, 1: 0})
