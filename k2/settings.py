@@ -5,10 +5,11 @@ Each comes from an environment variable: K2_API__PORT=8080 sets `api.port`, K2_K
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from k2.errors import UsageError
@@ -17,6 +18,7 @@ from k2.records.definition import EXCHANGES
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
 PACKAGED_REGISTRY = "packaged"
 SETTINGS_FILE = "settings.json"
 _OTHER_VARIABLES = {"K2_DATA_DIR", "K2_CAPTURES", "K2_ENGINE"}
@@ -34,6 +36,8 @@ class KafkaSettings(_Section):
     schema_registry_url: str = PACKAGED_REGISTRY
     """Address of a Confluent-compatible registry, or "packaged": the ids and schemas that come with K2."""
     group_id: str = "k2"
+    topic_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=200)] = ""
+    """What every topic's name, and its subject in the registry, begins with, so that platforms can share a cluster."""
     session_timeout_ms: PositiveInt = 45_000
     heartbeat_interval_ms: PositiveInt = 3_000
     max_poll_interval_ms: PositiveInt = 300_000
@@ -56,11 +60,37 @@ class ProducerSettings(_Section):
 
 
 class StorageSettings(_Section):
-    """Catalog and warehouse of the Iceberg tables."""
+    """Catalog and warehouse of the Iceberg tables, and how much of their history is kept, see docs/storage.md."""
 
-    catalog_uri: str = "sqlite:///k2-data/catalog.db"
+    catalog_uri: str = Field(default="sqlite:///k2-data/catalog.db", repr=False)
+    """As SQLAlchemy writes it: sqlite:///folder/catalog.db or postgresql+psycopg://user:password@host/name."""
+    catalog_name: PlainName = "k2"
+    """Tables of one name do not see those of another in the same database."""
     warehouse: str = "k2-data/warehouse"
+    """A folder, or s3://bucket/prefix."""
     audit_log: Path = Path("k2-data/audit.jsonl")
+    s3_endpoint: str | None = None
+    """Address of the object store; none takes Amazon's."""
+    s3_region: str = "us-east-1"
+    s3_access_key: SecretStr | None = None
+    """With `s3_secret_key`; without the two the machine's own credentials are used."""
+    s3_secret_key: SecretStr | None = None
+    s3_connect_timeout_seconds: PositiveFloat = 3.0
+    s3_request_timeout_seconds: PositiveFloat = 10.0
+    """How long a request may be silent; each is tried three times."""
+    snapshots_kept: Annotated[int, Field(ge=2)] = 200
+    """So many newest snapshots of a table are all kept, see k2.storage.retention."""
+    snapshot_hours_kept: Annotated[int, Field(ge=0)] = 24
+    """Of older ones the last of each hour, for so long."""
+    snapshot_days_kept: Annotated[int, Field(ge=0)] = 30
+    """Of still older ones the last of each day (UTC), for so long."""
+    deletion_delay_seconds: PositiveFloat = 900.0
+    """How long files that belong to no snapshot any more are kept for reads that have begun; longer than any query
+    and any cached plan lives."""
+
+    @field_serializer("catalog_uri", when_used="json")
+    def _hide_password(self, catalog_uri: str) -> str:
+        return without_password(catalog_uri)
 
 
 class SequenceSettings(_Section):
@@ -162,13 +192,16 @@ class DegradationSettings(_Section):
 
 
 class QuerySettings(_Section):
-    """DuckDB and its connection pool."""
+    """DuckDB and its connection pool, and the files it reads of an object store."""
 
     pool_size: PositiveInt = 5
     acquire_timeout_seconds: PositiveFloat = 30.0
     time_limit_seconds: PositiveFloat = 60.0
     memory_limit: str = "4GB"
     threads: PositiveInt = 2
+    cache_directory: Path | None = None
+    """Where fetched files are kept; only a warehouse that is not on this machine needs one, see docs/query.md."""
+    cache_limit_bytes: PositiveInt = 10 * 1024**3
 
 
 class ApiSettings(_Section):
@@ -203,6 +236,12 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
 
+def without_password(uri: str) -> str:
+    """A database's address with *** in place of the password, wherever it stands in it."""
+    hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", uri)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
+
+
 def load_settings(data_directory: Path) -> Settings:
     """Settings for this process: environment first, then the data directory's settings.json, then the defaults.
 
@@ -227,6 +266,7 @@ def _data_directory_values(directory: Path) -> dict[str, Any]:
             "audit_log": str(directory.absolute() / "audit.jsonl"),
         },
         "dead_letters": {"directory": str(directory.absolute() / "dead-letters")},
+        "query": {"cache_directory": str(directory.absolute() / "query-cache")},
     }
 
 

@@ -1,7 +1,10 @@
-"""The one shape of every answer: {"success": true, "data", "meta"} or {"success": false, "error"}."""
+"""The one shape of every answer: {"success": true, "data", "meta"} or {"success": false, "error"}.
+
+The error holds the members of RFC 9457 (type, title, status, detail, instance) beside code, message and request_id.
+"""
 
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from k2.api import problems
+from k2.api.problems import Problem
 from k2.api.request_info import request_info
 from k2.errors import CircuitOpenError, K2Error, PoolExhaustedError, QueryTimeoutError, UnavailableError, UsageError
 from k2.resilience.degradation import Level
@@ -19,14 +24,7 @@ from k2.settings import ApiSettings
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 _MEDIA_TYPE = "application/json"
-_CODES = {
-    400: "BAD_REQUEST",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    408: "REQUEST_TIMEOUT",
-    413: "PAYLOAD_TOO_LARGE",
-    422: "INVALID_PARAMETER",
-}
+_FRAMEWORK_PROBLEMS = {404: problems.NOT_FOUND, 405: problems.METHOD_NOT_ALLOWED}
 _UNKNOWN_PARAMETER = "extra_forbidden"
 _UNREADABLE = "the tables cannot be read at the moment; ask again later"
 
@@ -43,6 +41,14 @@ class InvalidParameterError(UsageError):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class UnknownSnapshotError(UsageError):
+    """The snapshot a request wants to be answered from does not exist."""
+
+
+class UnsupportedMediaTypeError(UsageError):
+    """A body came as something that is not read here."""
 
 
 class ShedError(K2Error):
@@ -63,13 +69,18 @@ class ShedError(K2Error):
 
 def success_response(request: Request, data: Sequence[Any], meta: Mapping[str, Any]) -> Response:
     """200 with data and meta; the request id is added to meta."""
-    body = {"success": True, "data": data, "meta": {**meta, "request_id": request_info(request.scope).request_id}}
-    return Response(orjson.dumps(body), media_type=_MEDIA_TYPE)
+    return joined_response(request, [orjson.dumps(data)[1:-1]], meta)
+
+
+def joined_response(request: Request, data: Iterable[bytes], meta: Mapping[str, Any]) -> Response:
+    """As `success_response`, of data that is JSON already: the items of the list, or several of them with commas."""
+    given = orjson.dumps({**meta, "request_id": request_info(request.scope).request_id})
+    body = b'{"success":true,"data":[%b],"meta":%b}' % (b",".join(data), given)
+    return Response(body, media_type=_MEDIA_TYPE)
 
 
 def error_response(
-    status: int,
-    code: str,
+    problem: Problem,
     message: str,
     request_id: str,
     *,
@@ -80,45 +91,56 @@ def error_response(
     """An error envelope.
 
     Args:
-        status: HTTP status.
-        code: what went wrong, for programs.
-        message: what went wrong, for people; nothing about the inside of the platform.
+        problem: what kind of failure it is.
+        message: what went wrong this time, for people; nothing about the inside of the platform.
         request_id: correlates answer and log.
         headers: of the response.
         beside: keys next to "success" and "error".
         details: further keys of the error.
     """
-    error = {"code": code, "message": message, "request_id": request_id, **(details or {})}
+    error = {
+        "type": problem.type,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": message,
+        "instance": f"urn:k2:request:{request_id}",
+        "code": problem.code,
+        "message": message,
+        "request_id": request_id,
+        **(details or {}),
+    }
     body = {**(beside or {}), "success": False, "error": error}
-    return Response(orjson.dumps(body), status, dict(headers or {}), _MEDIA_TYPE)
+    return Response(orjson.dumps(body), problem.status, dict(headers or {}), _MEDIA_TYPE)
 
 
 def internal_error_response(request_id: str) -> Response:
     """500 that tells nothing but the request id."""
-    return error_response(500, "INTERNAL_ERROR", "the request failed; the log has the reason", request_id)
+    return error_response(problems.INTERNAL_ERROR, "the request failed; the log has the reason", request_id)
 
 
 def shed_response(request_id: str, error: ShedError, headers: Mapping[str, str] | None = None) -> Response:
     """503 for a request that is shed."""
     details = {"shed": error.what, "degradation_level": error.level.name}
-    headers = {**_retry_after(error.retry_after_seconds), **(headers or {})}
-    return error_response(503, "SHED", str(error), request_id, headers=headers, details=details)
+    headers = {**retry_after(error.retry_after_seconds), **(headers or {})}
+    return error_response(problems.SHED, str(error), request_id, headers=headers, details=details)
 
 
 def exception_handlers(settings: ApiSettings) -> dict[int | type[Exception], Handler]:
     """What each exception of a handler, of the framework or of the engine becomes."""
 
     async def on_timeout(request: Request, error: QueryTimeoutError) -> Response:
-        return _error(request, 504, "QUERY_TIMEOUT", str(error), limit_seconds=settings.time_limit_seconds)
+        return _error(request, problems.QUERY_TIMEOUT, str(error), limit_seconds=settings.time_limit_seconds)
 
     async def on_pool_exhausted(request: Request, _: PoolExhaustedError) -> Response:
-        headers = _retry_after(settings.pool_wait_seconds)
-        return _error(request, 503, "POOL_EXHAUSTED", "every query connection is busy", headers)
+        headers = retry_after(settings.pool_wait_seconds)
+        return _error(request, problems.POOL_EXHAUSTED, "every query connection is busy", headers)
 
     return {
         HTTPException: _on_http_exception,
         RequestValidationError: _on_validation_error,
         InvalidParameterError: _on_invalid_parameter,
+        UnknownSnapshotError: _on_unknown_snapshot,
+        UnsupportedMediaTypeError: _on_unsupported_media_type,
         UsageError: _on_usage_error,
         QueryTimeoutError: on_timeout,
         PoolExhaustedError: on_pool_exhausted,
@@ -130,34 +152,46 @@ def exception_handlers(settings: ApiSettings) -> dict[int | type[Exception], Han
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
-    code = _CODES.get(error.status_code, "HTTP_ERROR")
+    problem = _FRAMEWORK_PROBLEMS.get(error.status_code, problems.BAD_REQUEST)
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return _error(request, error.status_code, code, message, error.headers)
+    return _error(request, problem, message, error.headers)
 
 
 async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
     # The values that were sent stay out of the answer.
     details = [{"parameter": _parameter(found), "message": _complaint(found)} for found in error.errors()]
     message = "; ".join(f"{detail['parameter']}: {detail['message']}" for detail in details)
-    return _error(request, 422, "INVALID_PARAMETER", message, parameter=details[0]["parameter"], details=details)
+    return _error(
+        request, problems.INVALID_PARAMETER, message, parameter=details[0]["parameter"], details=details
+    )
 
 
 async def _on_invalid_parameter(request: Request, error: InvalidParameterError) -> Response:
-    return _error(request, 422, "INVALID_PARAMETER", f"{error.parameter}: {error}", parameter=error.parameter)
+    return _error(
+        request, problems.INVALID_PARAMETER, f"{error.parameter}: {error}", parameter=error.parameter
+    )
+
+
+async def _on_unknown_snapshot(request: Request, error: UnknownSnapshotError) -> Response:
+    return _error(request, problems.SNAPSHOT_NOT_FOUND, str(error))
+
+
+async def _on_unsupported_media_type(request: Request, error: UnsupportedMediaTypeError) -> Response:
+    return _error(request, problems.UNSUPPORTED_MEDIA_TYPE, str(error), {"Accept": "application/json"})
 
 
 async def _on_usage_error(request: Request, error: UsageError) -> Response:
-    return _error(request, 422, "INVALID_PARAMETER", str(error))
+    return _error(request, problems.INVALID_PARAMETER, str(error))
 
 
 async def _on_unavailable(request: Request, error: UnavailableError) -> Response:
     _log.warning("request failed", request_id=request_info(request.scope).request_id, error=str(error))
-    return _error(request, 503, "UNAVAILABLE", _UNREADABLE)
+    return _error(request, problems.UNAVAILABLE, _UNREADABLE)
 
 
 async def _on_circuit_open(request: Request, error: CircuitOpenError) -> Response:
     # Not logged: the breaker has said once that it opened, and these may be many.
-    return _error(request, 503, "UNAVAILABLE", _UNREADABLE, _retry_after(error.retry_after_seconds))
+    return _error(request, problems.UNAVAILABLE, _UNREADABLE, retry_after(error.retry_after_seconds))
 
 
 async def _on_shed(request: Request, error: ShedError) -> Response:
@@ -171,13 +205,14 @@ async def _on_other_error(request: Request, error: K2Error) -> Response:
 
 
 def _error(
-    request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, **details: object
+    request: Request, problem: Problem, message: str, headers: Mapping[str, str] | None = None, **details: object
 ) -> Response:
     request_id = request_info(request.scope).request_id
-    return error_response(status, code, message, request_id, headers=headers, details=details)
+    return error_response(problem, message, request_id, headers=headers, details=details)
 
 
-def _retry_after(seconds: float) -> dict[str, str]:
+def retry_after(seconds: float) -> dict[str, str]:
+    """The header that says when to ask again: whole seconds, at least one."""
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 

@@ -1,11 +1,14 @@
 """The outermost layer: every request gets an id, is counted and timed, and ends in an envelope whatever happens."""
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from k2.api.envelope import internal_error_response
+from k2.api import problems
+from k2.api.draining import Draining
+from k2.api.envelope import error_response, internal_error_response
 from k2.api.request_info import REQUEST_ID_HEADER, EndpointNames, attach_request_info
 from k2.clock import Clock
 from k2.observability.metrics import Metrics
@@ -25,6 +28,7 @@ class ObservedRequests:
         metrics: receives k2_http_requests_total and k2_http_request_duration_seconds.
         clock: measures durations.
         new_request_id: makes the id of a request that brought none.
+        draining: once it has begun, every answer closes its connection.
     """
 
     def __init__(
@@ -35,12 +39,14 @@ class ObservedRequests:
         metrics: Metrics,
         clock: Clock,
         new_request_id: Callable[[], str],
+        draining: Draining | None = None,
     ) -> None:
         self._app = app
         self._endpoints = endpoints
         self._metrics = metrics
         self._clock = clock
         self._new_request_id = new_request_id
+        self._draining = draining or Draining()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event of ASGI."""
@@ -56,11 +62,19 @@ class ObservedRequests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", ()), (REQUEST_ID_HEADER.encode(), info.request_id.encode())]
+                if self._draining.has_begun:
+                    headers.append((b"connection", b"close"))
                 message = {**message, "headers": headers}
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # The process stops and cuts off what has not ended by itself.
+            if status is None:
+                message = "the service stopped before the request was answered; ask another instance"
+                await error_response(problems.STOPPING, message, info.request_id)(scope, receive, send_with_id)
+            raise
         except Exception:
             _log.exception("request failed", request_id=info.request_id, endpoint=info.endpoint)
             if status is not None:

@@ -3,23 +3,39 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from k2.api.cursor import Cursor
-from k2.api.timestamps import parse_time_ns
+from k2.api.timestamps import EARLIEST_NS, LATEST_NS, parse_time_ns
 from k2.query.result import DEFAULT_LIMIT, RowQuery
 
 LARGEST_PAGE = 10_000
 MOST_BULK_QUERIES = 100
 MOST_BULK_ROWS = 100_000
+LISTED_SNAPSHOTS = 100
+MOST_LISTED_SNAPSHOTS = 1_000
+
+CURSOR_FORMAT = "k2-cursor"
+"""What next_cursor is, in the OpenAPI document."""
 
 DataType = Literal["trades", "quotes", "reference_data"]
 
 TimeNs = Annotated[
     int,
     BeforeValidator(parse_time_ns),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "format": "int64"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "integer", "format": "int64", "minimum": EARLIEST_NS, "maximum": LATEST_NS},
+            ]
+        }
+    ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
+SnapshotId = Annotated[int, Field(ge=0, lt=2**63)]
+# A parameter that may be left out has no way of being null, so null stays out of its schema.
+Absent = SkipJsonSchema[None]
 
 
 class _Parameters(BaseModel):
@@ -27,12 +43,12 @@ class _Parameters(BaseModel):
 
 
 class _Selection(_Parameters):
-    symbol: Name | None = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
-    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
-    start_time: TimeNs | None = Field(
+    symbol: Name | Absent = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
+    exchange: Name | Absent = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    start_time: TimeNs | Absent = Field(
         None, description="Event time at or after this.", examples=["2026-11-21T09:45:00Z"]
     )
-    end_time: TimeNs | None = Field(None, description="Event time before this.", examples=["2026-11-21T09:46:00Z"])
+    end_time: TimeNs | Absent = Field(None, description="Event time before this.", examples=["2026-11-21T09:46:00Z"])
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_PAGE, description="Rows at most.")
 
     @field_validator("end_time")
@@ -45,10 +61,12 @@ class _Selection(_Parameters):
 
 
 class RowParameters(_Selection):
-    """Query parameters of /v1/trades and /v1/quotes."""
+    """Query parameters of /v1/trades, /v1/quotes and /v1/reference."""
 
-    snapshot_id: int | None = Field(None, ge=0, lt=2**63, description="Read this snapshot instead of the current one.")
-    cursor: str | None = Field(None, max_length=1_024, description="next_cursor of the page before.")
+    snapshot_id: SnapshotId | Absent = Field(None, description="Read this snapshot instead of the current one.")
+    cursor: Annotated[str, Field(max_length=1_024)] | Absent = Field(
+        None, description="next_cursor of the page before.", json_schema_extra={"format": CURSOR_FORMAT}
+    )
 
     @field_validator("cursor")
     @classmethod
@@ -70,6 +88,9 @@ class RowParameters(_Selection):
 class BulkQuery(_Selection):
     """One question of a bulk request."""
 
+    # JSON has numbers of its own: text that looks like one is refused.
+    model_config = ConfigDict(strict=True)
+
     def row_query(self) -> RowQuery:
         """What to ask of the table."""
         return _row_query(self)
@@ -78,8 +99,10 @@ class BulkQuery(_Selection):
 class BulkRequest(_Parameters):
     """Body of POST /v1/trades/query."""
 
+    model_config = ConfigDict(strict=True)
+
     queries: list[BulkQuery] = Field(min_length=1, max_length=MOST_BULK_QUERIES)
-    snapshot_id: int | None = Field(None, ge=0, lt=2**63, description="Read this snapshot instead of the current one.")
+    snapshot_id: SnapshotId | Absent = Field(None, description="Read this snapshot instead of the current one.")
 
     @field_validator("queries")
     @classmethod
@@ -94,15 +117,22 @@ class SymbolParameters(_Parameters):
     """Query parameters of /v1/symbols."""
 
     data_type: DataType = Field(description="Whose symbols.")
-    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    exchange: Name | Absent = Field(None, description="Only this exchange.", examples=["BINANCE"])
+
+
+class SnapshotParameters(_Parameters):
+    """Query parameters of /v1/snapshots."""
+
+    data_type: DataType = Field(description="Whose snapshots.")
+    limit: int = Field(LISTED_SNAPSHOTS, ge=1, le=MOST_LISTED_SNAPSHOTS, description="Snapshots at most.")
 
 
 class GapParameters(_Parameters):
     """Query parameters of /v1/gaps."""
 
     data_type: DataType = Field(description="Whose gaps.")
-    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
-    symbol: Name | None = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
+    exchange: Name | Absent = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    symbol: Name | Absent = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
 
 
 def _row_query(selection: _Selection, cursor: Cursor | None = None) -> RowQuery:

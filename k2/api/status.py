@@ -1,19 +1,20 @@
-"""Whether the service lives and can answer, and its metrics: /health and /metrics."""
+"""Whether the service lives and can answer, its metrics and its documentation: /health, /metrics and /docs."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from k2.api import problems
 from k2.api.context import ApiContext
 from k2.api.documentation import HEALTH_RESPONSES, METRICS_RESPONSES
+from k2.api.documentation_page import PAGE_HEADERS, documentation_page
 from k2.api.envelope import error_response
 from k2.api.request_info import request_info
+from k2.api.request_threads import CheckWanted, NotInTimeError, RequestThreads
 from k2.errors import CircuitOpenError
 from k2.resilience.degradation import Level
 
@@ -26,15 +27,17 @@ _log = structlog.get_logger()
 
 
 def create_status_router(context: ApiContext) -> APIRouter:
-    """The routes for supervisors and Prometheus; they answer also while every query thread is busy."""
+    """The routes for supervisors, Prometheus and readers; they answer also while every query thread is busy."""
     router = APIRouter(tags=["status"])
-    threads = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
+    threads = RequestThreads(_CHECKS_AT_ONCE)
 
     async def problem_of(look: Callable[[], None], what: str) -> str | None:
+        def work(_: CheckWanted) -> None:
+            look()
+
         try:
-            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
-                await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=threads)
-        except TimeoutError:
+            await threads.run(work, _CHECK_TIMEOUT_SECONDS)
+        except NotInTimeError:
             return f"no answer within {_CHECK_TIMEOUT_SECONDS:g} s"
         except CircuitOpenError:
             # The breaker has said once that it opened; supervisors ask again and again.
@@ -44,6 +47,10 @@ def create_status_router(context: ApiContext) -> APIRouter:
             return "it cannot be read"
         return None
 
+    def not_ready(request: Request, health: dict[str, Any], status: str, why: str, catalog: str) -> Response:
+        shown = {**health, "status": status, "ready": False, "checks": {"catalog": catalog}}
+        return error_response(problems.NOT_READY, why, request_info(request.scope).request_id, beside=shown)
+
     @router.get("/health", summary="Whether the service is ready, and its tables fresh", responses=HEALTH_RESPONSES)
     async def get_health(request: Request) -> Response:
         level = context.degradation()
@@ -52,15 +59,13 @@ def create_status_router(context: ApiContext) -> APIRouter:
             "degradation_level": level.level.name,
             "degradation_reasons": level.reasons,
         }
+        if context.draining.has_begun:
+            return not_ready(request, health, "stopping", "the service stops", "not asked")
         problem = await problem_of(context.engine.check_source, "catalog")
         if problem is not None:
-            health |= {"status": "unavailable", "ready": False, "checks": {"catalog": problem}}
-            request_id = request_info(request.scope).request_id
-            return error_response(503, "NOT_READY", f"the catalog: {problem}", request_id, beside=health)
+            return not_ready(request, health, "unavailable", f"the catalog: {problem}", problem)
         if level.level is Level.SHUTDOWN:
-            health |= {"status": "shutdown", "ready": False, "checks": {"catalog": "ok"}}
-            request_id = request_info(request.scope).request_id
-            return error_response(503, "NOT_READY", "requests for data are refused", request_id, beside=health)
+            return not_ready(request, health, "shutdown", "requests for data are refused", "ok")
         unread = await problem_of(context.freshness.look, "freshness")
         report = context.freshness.report()
         stale = [unread] if unread is not None else list(report.stale)
@@ -83,5 +88,9 @@ def create_status_router(context: ApiContext) -> APIRouter:
         # Where it fails, what is known goes on growing old.
         await problem_of(context.freshness.look, "freshness")
         return Response(context.metrics.exposition(), media_type=_EXPOSITION_MEDIA_TYPE)
+
+    @router.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def get_documentation(request: Request) -> HTMLResponse:
+        return HTMLResponse(documentation_page(request.app.openapi()), headers=PAGE_HEADERS)
 
     return router

@@ -18,7 +18,7 @@ from k2.ingestion.dead_letter_log import (
     read_dead_letter_topics,
 )
 from k2.ingestion.replay import ReplayResult, ReplaySession
-from k2.records.definition import SOURCE_TOPICS, dead_letter_topic
+from k2.records.definition import dead_letter_topic, source_topics
 from k2.settings import Settings
 
 _LOCK = "replay.lock"
@@ -49,7 +49,7 @@ def take_inventory(
     Raises:
         UnavailableError: the files cannot be read.
     """
-    topics = [name for name in SOURCE_TOPICS if wanted.wants_topic(name)]
+    topics = [name for name in source_topics(settings.kafka.topic_prefix) if wanted.wants_topic(name)]
     unavailable: UnavailableError | RefusedError | None = None
     try:
         finds = read_dead_letter_topics(settings.kafka, topics, on_progress)
@@ -103,7 +103,7 @@ def replay(
         return _plan(settings, wanted, limit, again)
     there = {
         name: counts[name]
-        for name in SOURCE_TOPICS
+        for name in source_topics(settings.kafka.topic_prefix)
         if wanted.wants_topic(name) and name in counts and dead_letter_topic(name) in counts
     }
     with _only_replay(settings), ReplaySession(settings.kafka, there, clock) as session:

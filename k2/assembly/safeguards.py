@@ -69,13 +69,13 @@ def consumer_monitor(
 
 
 def storage_probes(catalog: IcebergCatalog) -> Probes:
-    """How catalog and warehouse are probed: loading a table asks the one for an address, the other for a file."""
+    """How catalog and warehouse are probed: the one is asked for an address, the other for the file at it."""
 
-    def read_tables() -> None:
+    def look_at_catalog() -> None:
         for record_type in RECORD_TYPES.values():
-            catalog.load(record_type.table)
+            catalog.metadata_location(record_type.table)
 
-    return {Dependency.CATALOG: read_tables, Dependency.OBJECT_STORE: read_tables}
+    return {Dependency.CATALOG: look_at_catalog, Dependency.OBJECT_STORE: catalog.look_at_store}
 
 
 @contextmanager

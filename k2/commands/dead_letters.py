@@ -8,7 +8,7 @@ from k2.clock import SystemClock
 from k2.commands.context import INTERRUPTED_EXIT_CODE, AsJson, known_data_type, settings_of, stop_on_signals
 from k2.commands.progress import ProgressLine
 from k2.errors import DeliveryError, UsageError
-from k2.records.definition import SOURCE_TOPICS
+from k2.records.definition import source_topics
 
 if TYPE_CHECKING:
     from k2.ingestion.dead_letter_inventory import LetterFilter
@@ -39,7 +39,7 @@ def list_letters(
     from k2.assembly.dead_letters import take_inventory
     from k2.commands.dead_letter_output import print_letters
 
-    wanted = _filter(data_type, error_class, stage, topic)
+    wanted = _filter(context, data_type, error_class, stage, topic)
     with ProgressLine("reading dead letters") as progress:
         inventory, unavailable = take_inventory(settings_of(context), wanted, progress)
     if inventory.letters or unavailable is None:
@@ -68,7 +68,7 @@ def show(
     from k2.commands.dead_letter_output import print_letter
 
     settings = settings_of(context)
-    for kept in find_letters(settings, _known_topic(topic), partition, offset):
+    for kept in find_letters(settings, _known_topic(context, topic), partition, offset):
         print_letter(kept, judge_now(settings, kept.letter), as_json)
 
 
@@ -91,7 +91,7 @@ def replay_letters(
     from k2.assembly.dead_letters import replay
     from k2.commands.dead_letter_output import print_replay
 
-    wanted = _filter(data_type, error_class, stage, topic)
+    wanted = _filter(context, data_type, error_class, stage, topic)
     stopping = stop_on_signals()
     with ProgressLine("replaying dead letters") as progress:
         done = replay(
@@ -111,17 +111,20 @@ def replay_letters(
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
-def _filter(data_type: str | None, error_class: str | None, stage: str | None, topic: str | None) -> "LetterFilter":
+def _filter(
+    context: typer.Context, data_type: str | None, error_class: str | None, stage: str | None, topic: str | None
+) -> "LetterFilter":
     from k2.ingestion.dead_letter_inventory import LetterFilter
 
     if data_type is not None:
         known_data_type(data_type)
     if stage not in (None, "decode", "validate"):
         raise UsageError(f"--stage is decode or validate, not {stage!r}")
-    return LetterFilter(data_type, error_class, stage, None if topic is None else _known_topic(topic))
+    return LetterFilter(data_type, error_class, stage, None if topic is None else _known_topic(context, topic))
 
 
-def _known_topic(topic: str) -> str:
-    if topic not in SOURCE_TOPICS:
-        raise UsageError(f"there is no source topic {topic!r}: choose one of {', '.join(SOURCE_TOPICS)}")
+def _known_topic(context: typer.Context, topic: str) -> str:
+    known = source_topics(settings_of(context).kafka.topic_prefix)
+    if topic not in known:
+        raise UsageError(f"there is no source topic {topic!r}: choose one of {', '.join(known)}")
     return topic

@@ -14,7 +14,7 @@ from typing import IO
 
 from k2.embedded.processes import ChildProcess
 from k2.errors import AddressInUseError, UnavailableError, UsageError
-from k2.records.definition import RECORD_TYPES, SOURCE_TOPICS, dead_letter_topic
+from k2.records.definition import RECORD_TYPES, dead_letter_topic, source_topics
 from k2.settings import SETTINGS_FILE, load_settings
 
 READY_TIMEOUT_SECONDS = 60.0
@@ -26,9 +26,10 @@ HEARTBEAT_INTERVAL_MS = 300
 _MARKER = "embedded-platform"
 
 
-def all_topics() -> tuple[str, ...]:
+def all_topics(prefix: str = "") -> tuple[str, ...]:
     """Every topic of the platform, dead letters included."""
-    return (*SOURCE_TOPICS, *(dead_letter_topic(name) for name in SOURCE_TOPICS))
+    sources = source_topics(prefix)
+    return (*sources, *(dead_letter_topic(name) for name in sources))
 
 
 class EmbeddedPlatform:

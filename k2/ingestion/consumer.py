@@ -125,7 +125,8 @@ class MarketDataConsumer:
         self._must_rewind = False
         self._unanswered: _JudgedMessages | None = None
         self._batches = 0
-        topics = [topic(asset, self._record_type.data_type) for asset in settings.consumer.asset_classes]
+        prefix, data_type = settings.kafka.topic_prefix, self._record_type.data_type
+        topics = [topic(asset_class, data_type, prefix) for asset_class in settings.consumer.asset_classes]
         # One group a data type, so that consumers of different tables do not rebalance one another.
         kafka = settings.kafka.model_copy(update={"group_id": consumer_group(settings)})
         breaker = None if safeguards is None else safeguards.breakers[Dependency.BROKER]

@@ -91,6 +91,7 @@ class MarketDataProducer:
         self._batch_encoders: dict[tuple[str, str], BatchEncoder] = {}
         self._schema_ids: dict[tuple[str, str], int] = {}
         self._flush_timeouts = 0
+        self._topic_prefix = kafka.topic_prefix
         self._queue: ProducerQueue | None = ProducerQueue(kafka, self._settings, clock)
         self._created_at = clock.wall_ns()
         self._closed_at: int | None = None
@@ -152,7 +153,7 @@ class MarketDataProducer:
         except K2Error as error:
             account.failed(_reason_not_encoded(error), str(error))
             raise
-        to = topic(asset_class, record_type.data_type)
+        to = topic(asset_class, record_type.data_type, self._topic_prefix)
         tell = None if on_delivery is None else _alone(on_delivery)
         # Whoever gets an error is not told of it once more.
         tell_if_shed = tell if self._settings.overload_policy == "shed" else None
@@ -205,7 +206,7 @@ class MarketDataProducer:
             raise
         if batch.refusals:
             account.failed(UNFIT, str(batch.refusals[0].error), len(batch.refusals))
-        to = topic(asset_class, record_type.data_type)
+        to = topic(asset_class, record_type.data_type, self._topic_prefix)
         if not batch.values or not self._gate.admits(account, to, batch.indices, on_delivery):
             return BatchResult(0, len(batch.values), batch.refusals)
         report = reporter(account, self._callbacks, to, 0, None)

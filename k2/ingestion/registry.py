@@ -79,7 +79,7 @@ def open_registry(settings: KafkaSettings, breakers: CircuitBreakers | None = No
     from k2.ingestion.remote_registry import RemoteRegistry
 
     breaker = None if breakers is None else breakers[Dependency.SCHEMA_REGISTRY]
-    return RemoteRegistry(settings.schema_registry_url, breaker)
+    return RemoteRegistry(settings.schema_registry_url, breaker, settings.topic_prefix)
 
 
 def _packaged_id(asset_class: str, data_type: str, revision: int) -> int:

@@ -25,13 +25,15 @@ class RemoteRegistry:
     Args:
         url: its address.
         breaker: every call passes it; None: every call is made.
+        topic_prefix: of the topics, and so of their subjects.
     """
 
-    def __init__(self, url: str, breaker: CircuitBreaker | None = None) -> None:
+    def __init__(self, url: str, breaker: CircuitBreaker | None = None, topic_prefix: str = "") -> None:
         # Whoever asks retries; retries inside retries would multiply the waits.
         self._client = SchemaRegistryClient({"url": url, "timeout": ANSWER_TIMEOUT_SECONDS, "max.retries": 0})
         self._url = url
         self._breaker = breaker
+        self._topic_prefix = topic_prefix
 
     def schema_id(self, asset_class: str, record_type: RecordType) -> int:
         """Register the schema and return its id; its subject has BACKWARD compatibility, or a stricter one, before.
@@ -40,7 +42,7 @@ class RemoteRegistry:
             RefusedError: the registry refuses the schema as incompatible, or refuses us.
             UnavailableError: the registry does not answer.
         """
-        subject = f"{topic(asset_class, record_type.data_type)}-value"
+        subject = f"{topic(asset_class, record_type.data_type, self._topic_prefix)}-value"
         with guarded(self._breaker), translating(f"registering the schema of {subject} at {self._url}"):
             if self._compatibility(subject) not in _AT_LEAST_BACKWARD:
                 self._client.set_compatibility(subject, COMPATIBILITY)

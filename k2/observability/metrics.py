@@ -88,6 +88,7 @@ CATALOGUE: tuple[Metric, ...] = (
     # API
     Metric("k2_http_requests_total", _COUNTER, "HTTP requests.", ("method", "endpoint", "status")),
     Metric("k2_http_request_duration_seconds", _HISTOGRAM, "HTTP latency.", ("method", "endpoint")),
+    Metric("k2_api_abandoned_threads", _GAUGE, "Threads still at work on requests that were answered 504."),
     Metric("http_request_size_limit_exceeded_total", _COUNTER, "Bodies over the limit.", ("method", "endpoint")),
     Metric("http_request_size_limit_errors_total", _COUNTER, "Unusable Content-Length headers.", ("reason",)),
 )

@@ -1,38 +1,33 @@
-"""The hardened DuckDB and the connections to it.
+"""The connections to a hardened DuckDB.
 
 What a connection can do is bounded twice. DuckDB itself is configured to reach no file outside the warehouse, no
-network and no extension, and that configuration is locked. It would still let SQL write *inside* the warehouse, so a
-connection runs SELECT statements only and refuses every other kind before DuckDB sees it.
+network and no extension, and that configuration is locked (k2/query/hardening.py). It would still let SQL write
+*inside* the warehouse, so a connection runs SELECT statements only and refuses every other kind before DuckDB sees it.
 """
 
-import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from k2.errors import K2Error, QueryTimeoutError, UnavailableError, UsageError
+from k2.query.hardening import first_line, open_hardened
 from k2.settings import QuerySettings
-
-# Local files have to stay readable; everything else that DuckDB could open by name is shut.
-_DISABLED_FILESYSTEMS = "PipeFileSystem,GZipFileSystem,ZStdFileSystem,HTTPFileSystem,S3FileSystem,HuggingFaceFileSystem"
-
-_PATTERN_CHARACTERS = re.compile(r"[*?\[]")
 
 # After these the connection, or the whole instance, cannot be used again.
 _BREAKING = (duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
+_TOO_LITTLE_MEMORY = "the query needs more memory than K2_QUERY__MEMORY_LIMIT leaves; ask for less or raise it"
 
 
 class UnreadableFileError(UnavailableError):
     """A data file of the warehouse cannot be read."""
 
 
-def literal_pattern(path: str) -> str:
-    """A pattern that matches this path alone: DuckDB takes every file name for a pattern."""
-    return _PATTERN_CHARACTERS.sub(r"[\g<0>]", path)
+class RefusedQueryError(K2Error):
+    """DuckDB refuses what it was asked: wrong SQL, or something the sandbox does not allow."""
 
 
 class QueryConnection:
@@ -50,13 +45,51 @@ class QueryConnection:
             QueryTimeoutError: interrupted.
             UnavailableError: out of memory.
             UnreadableFileError: a file of the snapshot cannot be read.
-            K2Error: anything else DuckDB refuses, such as a file outside the warehouse.
+            RefusedQueryError: anything else DuckDB refuses, such as a file outside the warehouse.
         """
+        with self._wrapping():
+            return self._relation(sql, parameters).to_arrow_table()
+
+    def stream(self, sql: str, batch_rows: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Run one SELECT and return its columns, and its rows piece by piece as they are made; raises as `fetch`.
+
+        The memory it takes does not grow with the answer, unless the SQL sorts or groups it.
+        """
+        with self._wrapping():
+            reader = self._relation(sql, ()).to_arrow_reader(batch_rows)
+        return reader.schema, self._read(reader)
+
+    def explain(self, sql: str, parameters: Sequence[object] = (), *, as_json: bool = False) -> str:
+        """Run one SELECT, and return how it was done instead of its rows: EXPLAIN ANALYZE; raises as `fetch`."""
+        form = "(ANALYZE, FORMAT json)" if as_json else "ANALYZE"
+        with self._wrapping():
+            query = self._single_select(sql).query
+            rows = self._cursor.execute(f"EXPLAIN {form} {query}", list(parameters)).fetchall()
+        return "\n".join(str(row[-1]) for row in rows)
+
+    def _relation(self, sql: str, parameters: Sequence[object]) -> duckdb.DuckDBPyRelation:
+        return self._cursor.sql(self._single_select(sql), params=list(parameters))
+
+    def _single_select(self, sql: str) -> duckdb.Statement:
+        statements = self._cursor.extract_statements(sql)
+        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+            raise UsageError("only a single SELECT statement can be run on the tables")
+        return statements[0]
+
+    def _read(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            except OSError as error:  # what DuckDB raises while rows are being made comes out of Arrow as text
+                raise _wrapped_text(str(error)) from error
+            yield batch
+
+    @contextmanager
+    def _wrapping(self) -> Iterator[None]:
         try:
-            statements = self._cursor.extract_statements(sql)
-            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise UsageError("only a single SELECT statement can be run on the tables")
-            return self._cursor.sql(statements[0], params=list(parameters)).to_arrow_table()
+            yield
         except duckdb.Error as error:
             if isinstance(error, _BREAKING):
                 self._is_open = False
@@ -118,7 +151,7 @@ class DuckDBDatabase:
                 connection = self._connection_to(self._instance)
                 if connection is not None:
                     return connection
-            self._instance = _open_hardened(self._warehouse_directory, self._settings)
+            self._instance = open_hardened(self._settings, directories=[self._warehouse_directory])
             connection = self._connection_to(self._instance)
         if connection is None:
             raise UnavailableError("a newly opened DuckDB does not answer; start the process again")
@@ -140,52 +173,26 @@ class DuckDBDatabase:
         return connection if connection.is_usable() else None
 
 
-def _open_hardened(warehouse_directory: Path, settings: QuerySettings) -> duckdb.DuckDBPyConnection:
-    config: dict[str, Any] = {
-        "threads": settings.threads,
-        "memory_limit": settings.memory_limit,
-        "temp_directory": "",
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "allow_community_extensions": False,
-        "allow_extension_repositories": "forbidden",
-        "allow_persistent_secrets": False,
-        "python_enable_replacements": False,
-    }
-    try:
-        instance = duckdb.connect(":memory:", config=config)
-    except (duckdb.ParserException, duckdb.SyntaxException, duckdb.InvalidInputException) as error:
-        raise UsageError(
-            f"DuckDB does not accept the query settings {settings.memory_limit!r} and {settings.threads} threads: "
-            f"{_first_line(error)}"
-        ) from error
-    except duckdb.Error as error:
-        raise UnavailableError(f"DuckDB cannot be opened: {_first_line(error)}") from error
-    instance.execute("SET GLOBAL TimeZone = 'UTC'")
-    # Data files never change once written, so what was read of their footers stays true.
-    instance.execute("SET GLOBAL parquet_metadata_cache = true")
-    directory = str(warehouse_directory.absolute())
-    # Patterns are compared as they are written, before they are matched.
-    instance.execute("SET allowed_directories = ?", [[directory, literal_pattern(directory)]])
-    instance.execute("SET enable_external_access = false")
-    instance.execute("SET disabled_filesystems = ?", [_DISABLED_FILESYSTEMS])
-    instance.execute("SET lock_configuration = true")
-    return instance
-
-
 def _wrapped(error: duckdb.Error) -> K2Error:
     match error:
         case duckdb.InterruptException():
             return QueryTimeoutError("the query was interrupted")
         case duckdb.OutOfMemoryException():
-            return UnavailableError(
-                "the query needs more memory than K2_QUERY__MEMORY_LIMIT leaves; ask for less or raise it"
-            )
+            return UnavailableError(_TOO_LITTLE_MEMORY)
         case duckdb.IOException():
-            return UnreadableFileError(f"a data file cannot be read: {_first_line(error)}; ask again")
+            return UnreadableFileError(f"a data file cannot be read: {first_line(error)}; ask again")
         case _:
-            return K2Error(f"DuckDB refused the query: {_first_line(error)}")
+            return RefusedQueryError(f"DuckDB refused the query: {first_line(error)}")
 
 
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).partition("\n")[0]
+def _wrapped_text(text: str) -> K2Error:
+    line = text.partition("\n")[0]
+    match line.partition(" Error:")[0]:
+        case "INTERRUPT":
+            return QueryTimeoutError("the query was interrupted")
+        case "Out of Memory":
+            return UnavailableError(_TOO_LITTLE_MEMORY)
+        case "IO":
+            return UnreadableFileError(f"a data file cannot be read: {line}; ask again")
+        case _:
+            return RefusedQueryError(f"DuckDB refused the query: {line}")

@@ -1,5 +1,6 @@
 """What is asked of the engine and what it answers, as values."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -37,6 +38,7 @@ class RowQuery:
         end_time_ns: event time before this, ns since epoch UTC.
         limit: rows at most, 1 to 100,000.
         after: only rows that follow this position, to go on where an earlier answer ended.
+        columns: only these, in this order; None for all.
     """
 
     symbol: str | None = None
@@ -45,15 +47,25 @@ class RowQuery:
     end_time_ns: int | None = None
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
+    columns: tuple[str, ...] | None = None
 
-    def check(self) -> None:
-        """Raise UsageError, naming the argument, for a value no table can be asked for."""
+    def check(self, known_columns: Collection[str]) -> None:
+        """Raise UsageError, naming the argument, for a value no table can be asked for.
+
+        Args:
+            known_columns: those of the table; any other is refused before the engine sees it.
+        """
         if not 1 <= self.limit <= LARGEST_LIMIT:
             raise UsageError(f"limit must be between 1 and {LARGEST_LIMIT}, not {self.limit}")
         check_text("symbol", self.symbol)
         check_text("exchange", self.exchange)
         check_int64("start_time_ns", self.start_time_ns)
         check_int64("end_time_ns", self.end_time_ns)
+        for name in self.columns or ():
+            if name not in known_columns:
+                raise UsageError(f"there is no column {name!r:.60}; there are {', '.join(known_columns)}")
+        if self.columns is not None and not 0 < len(self.columns) == len(set(self.columns)):
+            raise UsageError("columns must name at least one column, and each only once")
         if self.after is not None:
             check_int64("after", self.after.event_time_ns)
             check_int64("after", self.after.kafka_partition)
@@ -63,11 +75,51 @@ class RowQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class AsOf:
+    """Which state of the tables is read: a snapshot, a moment, or by default the current one.
+
+    Attributes:
+        snapshot_id: this snapshot.
+        time_ns: the snapshot that was current at this time, ns since epoch UTC.
+    """
+
+    snapshot_id: int | None = None
+    time_ns: int | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for values no table can be asked for."""
+        if self.snapshot_id is not None and self.time_ns is not None:
+            raise UsageError("a snapshot or a time can be asked for, not both")
+        check_int64("snapshot_id", self.snapshot_id)
+        check_int64("as_of_time_ns", self.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPlan:
+    """How a query was answered.
+
+    Attributes:
+        snapshot_id: the snapshot it read.
+        files: how many data files it was given.
+        snapshot_files: how many the snapshot has.
+        files_bytes: size of those it was given, together; 0 where that is not known.
+        text: DuckDB's plan after the fact: filters, columns, files and row groups read.
+    """
+
+    snapshot_id: int | None
+    files: int
+    snapshot_files: int
+    files_bytes: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueryResult:
     """Rows and the snapshot they were read from.
 
     Attributes:
-        rows: columns as in k2.records.schemas.table_schema, ordered by `Position`; for symbols see `get_symbols`.
+        rows: columns as in k2.records.schemas.table_schema or those asked for, ordered by `Position`; for symbols see
+            `get_symbols`.
         snapshot_id: None for a table that was never written.
         snapshot_time_ms: when the snapshot was committed, ms since epoch UTC.
         table: Iceberg identifier.

@@ -165,9 +165,12 @@ REFERENCE_DATA = RecordType(
 RECORD_TYPES = {record_type.data_type: record_type for record_type in (TRADE, QUOTE, REFERENCE_DATA)}
 
 
-def topic(asset_class: str, data_type: str) -> str:
-    """Kafka topic of an asset class and a data type: market.<asset_class>.<data_type>."""
-    return f"market.{asset_class}.{data_type}"
+def topic(asset_class: str, data_type: str, prefix: str = "") -> str:
+    """Kafka topic of an asset class and a data type: market.<asset_class>.<data_type>, behind a prefix if there is one.
+
+    The prefix is that of settings.kafka.topic_prefix, which lets several platforms share a cluster.
+    """
+    return f"{prefix}market.{asset_class}.{data_type}"
 
 
 def dead_letter_topic(source_topic: str) -> str:
@@ -175,5 +178,6 @@ def dead_letter_topic(source_topic: str) -> str:
     return f"{source_topic}.dlq"
 
 
-SOURCE_TOPICS = tuple(topic(asset_class, data_type) for asset_class in ASSET_CLASSES for data_type in RECORD_TYPES)
-"""Every topic that records are sent to."""
+def source_topics(prefix: str = "") -> tuple[str, ...]:
+    """Every topic that records are sent to."""
+    return tuple(topic(asset_class, data_type, prefix) for asset_class in ASSET_CLASSES for data_type in RECORD_TYPES)

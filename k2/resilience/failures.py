@@ -5,6 +5,7 @@ before one about a base class. What nobody has named is FATAL and says so; it is
 """
 
 import errno
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,18 @@ from k2.resilience.rules import RULES
 
 _LONGEST_TEXT_CHARACTERS = 200
 _BY_NAME_AND_CODE = {(name, code): rule for rule in RULES for name in rule.exceptions for code in rule.codes or (None,)}
+_STORE_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d{3})\))?")
+# PostgreSQL's client keeps the code of a refused connection to itself, so its words are all there is.
+_REFUSED_CONNECTIONS = (
+    ("password authentication failed", "28P01"),
+    ("no pg_hba.conf entry", "28000"),
+    ("is not permitted to log in", "28000"),
+    ('role "', "28000"),
+    ('database "', "3D000"),
+    ("too many clients", "53300"),
+    ("remaining connection slots", "53300"),
+    ("the database system is", "57P03"),
+)
 _ERRORS: dict[FailureClass, type[K2Error]] = {
     FailureClass.TRANSIENT: UnavailableError,
     FailureClass.PERMANENT: RecordError,
@@ -136,6 +149,9 @@ def _http_codes(error: Any) -> Iterator[str]:
 
 def _database_codes(error: Any) -> Iterator[str]:
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if not state:
+        said = str(error.orig)
+        state = next((code for words, code in _REFUSED_CONNECTIONS if words in said), None)
     if state:
         yield state
         yield state[:2]
@@ -150,6 +166,9 @@ def _system_codes(error: Any) -> Iterator[str]:
     name = errno.errorcode.get(error.errno)
     if name is not None:
         yield name
+    elif store := _STORE_ERROR.search(str(error)):
+        name, status = store.groups()
+        yield from (f"S3_HTTP_{status}", f"S3_HTTP_{status[0]}xx") if status else (f"S3_{name}",)
 
 
 _CODE_READERS: dict[str, Callable[[Any], Iterator[str]]] = {

@@ -25,7 +25,7 @@ class Rule:
         failure_class: what they mean.
         why: one sentence.
         codes: only with one of these codes (Kafka's error name, HTTP status, SQLSTATE or its first two characters,
-            SQLite's name or its beginning, errno's name); empty: whatever the code.
+            SQLite's name or its beginning, errno's name, the object store's after "S3_"); empty: whatever the code.
     """
 
     library: str

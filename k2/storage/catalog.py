@@ -3,10 +3,9 @@
 import uuid
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import sqlalchemy
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalogBaseTable
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationError
 from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
@@ -16,7 +15,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import DayTransform, IdentityTransform
-from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from k2.clock import SystemClock
@@ -27,10 +26,10 @@ from k2.records.schemas import table_schema
 from k2.resilience.breakers import CircuitBreakers, Dependency
 from k2.resilience.failures import text_of, translated
 from k2.settings import BreakerSettings, StorageSettings
+from k2.storage.addresses import catalog_address, catalog_properties, make_sqlite_folder
 from k2.storage.evolution import add_missing_columns
+from k2.storage.kept_metadata import KeptMetadataCatalog
 
-CATALOG_NAME = "k2"
-SQLITE_BUSY_TIMEOUT_SECONDS = 30
 EVOLUTION_ATTEMPTS = 20
 
 TABLE_PROPERTIES = {
@@ -67,16 +66,13 @@ class IcebergCatalog:
 
     def __init__(self, settings: StorageSettings, breakers: CircuitBreakers | None = None) -> None:
         self._breakers = breakers or CircuitBreakers(BreakerSettings(), Metrics(), SystemClock())
-        self.warehouse = _warehouse_uri(settings.warehouse)
-        address = _without_password(settings.catalog_uri)
-        _make_sqlite_folder(settings.catalog_uri)
+        self.settings = settings
+        address = catalog_address(settings.catalog_uri)
+        properties = catalog_properties(settings)
+        self.warehouse = properties["warehouse"]
+        make_sqlite_folder(settings.catalog_uri)
         try:
-            self._catalog = SqlCatalog(
-                CATALOG_NAME,
-                uri=_with_busy_timeout(settings.catalog_uri),
-                warehouse=self.warehouse,
-                init_catalog_tables="false",
-            )
+            self._catalog = KeptMetadataCatalog(settings.catalog_name, **properties)
             with self.guard_catalog():
                 self._create_catalog_tables()
         except (ImportError, NoSuchModuleError) as error:
@@ -158,7 +154,7 @@ class IcebergCatalog:
         """
         namespace, name = table.rsplit(".", 1)
         query = sqlalchemy.select(IcebergTables.metadata_location).where(
-            IcebergTables.catalog_name == CATALOG_NAME,
+            IcebergTables.catalog_name == self._catalog.name,
             IcebergTables.table_namespace == namespace,
             IcebergTables.table_name == name,
         )
@@ -179,15 +175,39 @@ class IcebergCatalog:
         """Around each access to files of the warehouse: its circuit breaker, which learns how it ended."""
         return self._breakers[Dependency.OBJECT_STORE].guard(OSError)
 
+    def look_at_store(self) -> None:
+        """Read a file of the warehouse: the metadata of a table, as it is now.
+
+        Raises:
+            UsageError: there is no table yet.
+            UnavailableError: the warehouse does not answer.
+            RefusedError: it refuses.
+        """
+        table = next(iter(RECORD_TYPES.values())).table
+        location = self.metadata_location(table)
+        try:
+            with self.guard_store(), self.load(table).io.new_input(location).open() as stream:
+                stream.read(1)
+        except OSError as error:
+            raise translated(error, f"the warehouse {self.warehouse} gives no file") from error
+
     def close(self) -> None:
         """Release the catalog's connections."""
         self._catalog.engine.dispose()
 
     def _create_catalog_tables(self) -> None:
-        # The library looks first and creates then, and fails where another process does the same.
-        with self._catalog.engine.begin() as connection:
-            for table in SqlCatalogBaseTable.metadata.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
+        # The library looks first and creates then, and fails where another process does the same. Where they are
+        # there, no right to create tables is needed.
+        for table in SqlCatalogBaseTable.metadata.sorted_tables:
+            if sqlalchemy.inspect(self._catalog.engine).has_table(table.name):
+                continue
+            try:
+                with self._catalog.engine.begin() as connection:
+                    connection.execute(CreateTable(table, if_not_exists=True))
+            except (IntegrityError, ProgrammingError):
+                # Of two that create it at once, PostgreSQL tells one that its name is taken.
+                if not sqlalchemy.inspect(self._catalog.engine).has_table(table.name):
+                    raise
 
     def _create_namespace(self, namespace: str) -> None:
         try:
@@ -223,41 +243,3 @@ def _first_metadata(record_type: RecordType, location: str) -> TableMetadata:
             "partition_specs": [partitioning],
         }
     )
-
-
-def _warehouse_uri(warehouse: str) -> str:
-    if "://" in warehouse:
-        return warehouse
-    if "?" in warehouse or "#" in warehouse:
-        raise UsageError(f"the warehouse {warehouse} cannot be used: choose a path without ? and #")
-    path = Path(warehouse).absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the warehouse {warehouse} cannot be created: {error.strerror}") from error
-    # Iceberg takes what follows the scheme as it stands, so a space must not become %20.
-    return f"file://{path}"
-
-
-def _make_sqlite_folder(uri: str) -> None:
-    url = sqlalchemy.make_url(uri)
-    if url.get_backend_name() == "sqlite" and url.database:
-        folder = Path(url.database).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"the catalog's folder {folder} cannot be created: {error.strerror}") from error
-
-
-def _with_busy_timeout(uri: str) -> str:
-    if uri.startswith("sqlite:///") and "?" not in uri:
-        return f"{uri}?timeout={SQLITE_BUSY_TIMEOUT_SECONDS}"
-    return uri
-
-
-def _without_password(uri: str) -> str:
-    try:
-        return sqlalchemy.make_url(uri).render_as_string(hide_password=True)
-    except (SQLAlchemyError, ValueError) as error:
-        # It is not repeated: what does not parse may still hold a password.
-        raise UsageError("the catalog's address is not of the form dialect://user:password@host/name") from error

@@ -5,7 +5,8 @@ look at the catalog for the address of the current metadata.
 """
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlparse
@@ -23,12 +24,15 @@ from k2.records.definition import RECORD_TYPES
 from k2.resilience.failures import text_of, translated
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.checkpoints import read_checkpoint
+from k2.storage.file_cache import FileCache, RemoteFile
 from k2.storage.freshness import table_newest
-from k2.storage.plan import OpenGap, ReadPlan
+from k2.storage.history import snapshot_as_of, table_snapshots
+from k2.storage.plan import OpenGap, ReadPlan, TableSnapshot
 from k2.storage.snapshots import table_progress
 
 _EXCHANGE_PARTITION_POSITION = 1
 _KEPT = 256
+_NANOSECONDS_A_MILLISECOND = 1_000_000
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 
@@ -36,6 +40,7 @@ _Value = TypeVar("_Value")
 @dataclass(frozen=True, slots=True)
 class _FileBounds:
     path: str
+    size_bytes: int
     exchange: str
     lowest_symbol: str | None
     highest_symbol: str | None
@@ -61,10 +66,16 @@ class _FileBounds:
 
 
 class TableReader:
-    """Plans reads of K2's tables; safe to share between threads. Implements `TableSource`."""
+    """Plans reads of K2's tables; safe to share between threads. Implements `TableSource`.
 
-    def __init__(self, catalog: IcebergCatalog) -> None:
+    Args:
+        catalog: where the tables are.
+        cache: takes data files that are not on this machine; without one they can be planned but not read.
+    """
+
+    def __init__(self, catalog: IcebergCatalog, cache: FileCache | None = None) -> None:
         self._catalog = catalog
+        self._cache = cache
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[str, Table]] = {}
         self._snapshots: dict[int, tuple[_FileBounds, ...]] = {}
@@ -84,25 +95,72 @@ class TableReader:
         start_time_ns: int | None = None,
         end_time_ns: int | None = None,
         snapshot_id: int | None = None,
+        as_of_time_ns: int | None = None,
     ) -> ReadPlan:
         """Files that may hold matching rows; start is inclusive, end exclusive, both on event time.
 
+        The snapshot is the named one, or the one that was current at `as_of_time_ns`, or the current one.
+
         Raises:
-            UsageError: no such table or snapshot.
+            UsageError: no such table or snapshot, or none is kept of that time.
             UnavailableError: catalog or warehouse do not answer.
             RefusedError: they refuse, or a file is damaged.
         """
         loaded = self._current(table)
-        snapshot = loaded.metadata.current_snapshot()
-        if snapshot_id is not None:
-            snapshot = loaded.metadata.snapshot_by_id(snapshot_id)
-            if snapshot is None:
-                raise UsageError(f"table {table} has no snapshot {snapshot_id}: it never existed or has expired")
+        snapshot = _chosen_snapshot(loaded, table, snapshot_id, as_of_time_ns)
         if snapshot is None:
             return ReadPlan(table, None, None, ())
         bounds = self._files(loaded, snapshot)
-        paths = tuple(b.path for b in bounds if b.may_hold(exchange, symbol, start_time_ns, end_time_ns))
-        return ReadPlan(table, snapshot.snapshot_id, snapshot.timestamp_ms, paths)
+        chosen = [b for b in bounds if b.may_hold(exchange, symbol, start_time_ns, end_time_ns)]
+        return ReadPlan(
+            table,
+            snapshot.snapshot_id,
+            snapshot.timestamp_ms,
+            tuple(file.path for file in chosen),
+            tuple(file.size_bytes for file in chosen),
+            len(bounds),
+        )
+
+    @contextmanager
+    def local_files(
+        self, plans: Sequence[ReadPlan], keep_going: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[tuple[str, ...], ...]]:
+        """The files of each plan on this machine, there until the block ends.
+
+        Args:
+            plans: what will be read.
+            keep_going: called between pieces of a download; what it raises ends the download.
+
+        Raises:
+            UsageError: they are larger than the cache, or there is no cache.
+            UnavailableError: the object store does not answer, or the cache is full of files in use.
+            RefusedError: it refuses.
+        """
+        if not any(_is_remote(path) for plan in plans for path in plan.paths):
+            yield tuple(plan.paths for plan in plans)
+            return
+        if self._cache is None:
+            raise UsageError("data files that are not on this machine need a cache: set K2_QUERY__CACHE_DIRECTORY")
+        files = [
+            RemoteFile(path, size) for plan in plans for path, size in zip(plan.paths, plan.sizes_bytes, strict=True)
+        ]
+        with ExitStack() as held:
+            try:
+                with self._catalog.guard_store():
+                    kept = held.enter_context(self._cache.hold(files, keep_going))
+            except OSError as error:
+                raise translated(error, "a data file cannot be fetched") from error
+            paths = iter(kept)
+            yield tuple(tuple(str(next(paths)) for _ in plan.paths) for plan in plans)
+
+    def snapshots(self, table: str) -> tuple[TableSnapshot, ...]:
+        """Every state of the table that can be read, oldest first.
+
+        Raises:
+            UsageError: no such table.
+            UnavailableError: the catalog does not answer.
+        """
+        return table_snapshots(self._current(table).metadata)
 
     def open_gaps(self, table: str, *, exchange: str | None = None, symbol: str | None = None) -> tuple[OpenGap, ...]:
         """Open gaps as of the table's current snapshot, read from the state checkpoints it names.
@@ -201,12 +259,39 @@ def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
     kept[key] = value
 
 
+def _chosen_snapshot(
+    loaded: Table, table: str, snapshot_id: int | None, as_of_time_ns: int | None
+) -> Snapshot | None:
+    if snapshot_id is not None and as_of_time_ns is not None:
+        raise UsageError("a snapshot or a time can be asked for, not both")
+    if as_of_time_ns is not None:
+        return snapshot_as_of(loaded.metadata, as_of_time_ns // _NANOSECONDS_A_MILLISECOND, table)
+    if snapshot_id is None:
+        return loaded.metadata.current_snapshot()
+    snapshot = loaded.metadata.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        raise UsageError(f"table {table} has no snapshot {snapshot_id}: it never existed or has expired")
+    return snapshot
+
+
+def is_local(uri: str) -> bool:
+    """Whether an address is a plain path or a file: address."""
+    return urlparse(uri).scheme in ("", "file")
+
+
 def local_path(uri: str) -> str:
-    """The local path of a file: address or of a plain path; as in all of Iceberg, % has no special meaning."""
-    parsed = urlparse(uri)
-    if parsed.scheme in ("", "file"):
-        return parsed.path
-    raise UsageError(f"{parsed.scheme}: warehouses are not readable yet; use a local warehouse")
+    """The local path of a file: address or of a plain path; as in all of Iceberg, % has no special meaning.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not is_local(uri):
+        raise UsageError(f"{uri} is not on this machine")
+    return urlparse(uri).path
+
+
+def _is_remote(path: str) -> bool:
+    return not path.startswith("/")
 
 
 def _bounds(file: DataFile, table: Table) -> _FileBounds:
@@ -215,7 +300,8 @@ def _bounds(file: DataFile, table: Table) -> _FileBounds:
     time_id = schema.find_field("event_time_ns").field_id
     lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
     return _FileBounds(
-        path=local_path(file.file_path),
+        path=local_path(file.file_path) if is_local(file.file_path) else file.file_path,
+        size_bytes=file.file_size_in_bytes,
         exchange=str(file.partition[_EXCHANGE_PARTITION_POSITION]),
         lowest_symbol=from_bytes(StringType(), lower[symbol_id]) if symbol_id in lower else None,
         highest_symbol=from_bytes(StringType(), upper[symbol_id]) if symbol_id in upper else None,

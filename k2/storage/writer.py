@@ -33,6 +33,7 @@ from k2.storage.freshness import (
     newest_to_json,
     table_newest,
 )
+from k2.storage.kept_metadata import AppendTransaction
 from k2.storage.parquet import split_by_partition, write_data_file
 from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, PartitionProgress, Progress, Topics
 from k2.storage.snapshots import snapshot_number, table_progress
@@ -240,7 +241,7 @@ class TableWriter:
         return Committed(snapshot.snapshot_id, snapshot_number(snapshot), after)
 
     def _append(self, files: Sequence[DataFile], properties: dict[str, str]) -> None:
-        transaction = self._table.transaction()
+        transaction = AppendTransaction(self._table)
         append = transaction.update_snapshot(snapshot_properties=properties).merge_append()
         for file in files:
             append.append_data_file(file)

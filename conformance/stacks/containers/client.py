@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,8 @@ _ANSWER_SECONDS = 10.0
 _SILENCE_SECONDS = 1800.0
 """Longest time a build or an import may say nothing: a compiler is quiet for minutes on a slow machine."""
 _SYSTEM_ERROR = re.compile(r"\[Errno \d+\] ([^'\")]+)")
-_REFUSALS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+REFUSALS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+"""What the SDK raises where an engine does not do what it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,27 @@ class ImageFacts:
 class EngineClient:
     """A connection to an engine; a context manager.
 
+    Args:
+        host: as DOCKER_HOST names it.
+        environment: where the credentials for it are named.
+        answer_seconds: how long an answer may take.
+
     Raises:
         EngineError: nothing answers at `host`, or not to us.
     """
 
-    def __init__(self, host: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, host: str, environment: Mapping[str, str] = os.environ, answer_seconds: float = _ANSWER_SECONDS
+    ) -> None:
         self.host = host
         self._credentials = docker.utils.kwargs_from_env(environment=dict(environment))
-        self._docker = self._connect(_ANSWER_SECONDS)
+        self._docker = self._connect(answer_seconds)
 
     def facts(self) -> EngineFacts:
         """What the engine says of itself, and what can be seen of its machine if that is this one."""
         try:
             information, version = self._docker.info(), self._docker.version()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _unreachable(self.host, error) from error
         data_directory = Path(information["DockerRootDir"])
         local = self.host.startswith("unix:") and data_directory.is_dir()
@@ -69,7 +78,7 @@ class EngineClient:
             attributes = self._docker.api.inspect_image(reference)
         except docker.errors.ImageNotFound:
             return None
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _unreachable(self.host, error) from error
         return ImageFacts(attributes["Id"], attributes["Size"])
 
@@ -81,8 +90,8 @@ class EngineClient:
         """
         try:
             self._docker.images.pull(reference)
-        except _REFUSALS as error:
-            raise ImageError(f"{reference} cannot be pulled: {_explanation(error)}") from error
+        except REFUSALS as error:
+            raise ImageError(f"{reference} cannot be pulled: {explanation(error)}") from error
         pulled = self.image(reference)
         if pulled is None:
             raise ImageError(f"{reference} cannot be pulled: the engine does not have it afterwards")
@@ -94,8 +103,8 @@ class EngineClient:
         try:
             with contextlib.closing(self._connect(_SILENCE_SECONDS).api) as api:
                 api.import_image_from_stream(archive, repository=repository, tag=tag)
-        except _REFUSALS as error:
-            raise ImageError(f"{reference} cannot be imported: {_explanation(error)}") from error
+        except REFUSALS as error:
+            raise ImageError(f"{reference} cannot be imported: {explanation(error)}") from error
 
     def build(
         self,
@@ -131,8 +140,8 @@ class EngineClient:
                         raise ImageError(str(event["error"]).strip())
                     if "stream" in event:
                         yield str(event["stream"])
-        except _REFUSALS as error:
-            raise ImageError(_explanation(error)) from error
+        except REFUSALS as error:
+            raise ImageError(explanation(error)) from error
 
     def tags(self, prefix: str) -> list[str]:
         """References of all images whose name starts so."""
@@ -144,7 +153,7 @@ class EngineClient:
         try:
             with contextlib.closing(self._connect(_SILENCE_SECONDS).api) as api:
                 api.remove_image(reference)
-        except _REFUSALS:
+        except REFUSALS:
             return False
         return True
 
@@ -154,7 +163,7 @@ class EngineClient:
             # A compiler's cache is a hundred thousand files: removing it takes longer than an answer usually may.
             with contextlib.closing(self._connect(_SILENCE_SECONDS).api) as api:
                 answer = api.prune_images(filters={"dangling": True, "label": label})
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _unreachable(self.host, error) from error
         return int(answer.get("SpaceReclaimed") or 0)
 
@@ -184,8 +193,8 @@ class EngineClient:
                 healthcheck={"interval": int(health_seconds * 1e9)},
             )
             self._docker.api.start(settings["Id"])
-        except _REFUSALS as error:
-            raise EngineError(f"{reference} does not start: {_explanation(error)}") from error
+        except REFUSALS as error:
+            raise EngineError(f"{reference} does not start: {explanation(error)}") from error
         return str(settings["Id"])
 
     def health(self, container: str) -> str:
@@ -196,29 +205,121 @@ class EngineClient:
         state = self._docker.api.inspect_container(container)["State"]
         return str(state.get("Health", {}).get("Status", "unknown")) if state["Running"] else "ended"
 
+    def health_check(self, container: str) -> tuple[str, ...]:
+        """The command by which its image asks whether the service is well; empty if it has none."""
+        with self._answering():
+            configuration = self._docker.api.inspect_container(container)["Config"]
+        test = (configuration.get("Healthcheck") or {}).get("Test") or ["NONE"]
+        kind, *arguments = test
+        return {"CMD": tuple(arguments), "CMD-SHELL": ("sh", "-c", *arguments)}.get(kind, ())
+
     def execute(self, container: str, *command: str) -> tuple[int, str]:
         """Run a command in a container: its exit status and what it wrote."""
         execution = self._docker.api.exec_create(container, list(command))
         output = self._docker.api.exec_start(execution["Id"])
         return int(self._docker.api.exec_inspect(execution["Id"])["ExitCode"]), output.decode(errors="replace")
 
-    def logs(self, container: str) -> str:
-        """Everything a container has written."""
-        return str(self._docker.api.logs(container).decode(errors="replace"))
+    def succeeds(self, container: str, *command: str) -> bool:
+        """Whether a command in a container ends well; False also where the container does not run."""
+        try:
+            return self.execute(container, *command)[0] == 0
+        except docker.errors.APIError:
+            return False
+
+    def exit_status(self, container: str) -> int | None:
+        """Exit status of the container's process; None while it runs."""
+        with self._answering():
+            state = self._docker.api.inspect_container(container)["State"]
+        return None if state["Running"] else int(state["ExitCode"])
+
+    def logs(self, container: str, *, timestamps: bool = False) -> str:
+        """Everything a container has written; each line behind its time, UTC, if that is wanted."""
+        with self._answering():
+            return str(self._docker.api.logs(container, timestamps=timestamps).decode(errors="replace"))
+
+    def memory_bytes(self, container: str) -> int:
+        """What a container's processes hold, without what the kernel only caches for them."""
+        with self._answering():
+            memory = self._docker.api.stats(container, stream=False, one_shot=True)["memory_stats"]
+        cached = memory["stats"].get("inactive_file", memory["stats"].get("total_inactive_file", 0))
+        return int(memory["usage"] - cached)
+
+    def pause(self, container: str) -> None:
+        """Freeze its processes: connections stay, and nobody answers."""
+        with self._answering():
+            self._docker.api.pause(container)
+
+    def resume(self, container: str) -> None:
+        """Let paused processes go on."""
+        with self._answering():
+            self._docker.api.unpause(container)
+
+    def kill(self, container: str) -> None:
+        """SIGKILL to its first process; what it wrote stays."""
+        with self._answering():
+            self._docker.api.kill(container)
+
+    def stop_container(self, container: str, patience_seconds: int = 10) -> None:
+        """Ask it to end, and insist after a while; what it wrote stays."""
+        with self._answering():
+            self._docker.api.stop(container, timeout=patience_seconds)
+
+    def start_again(self, container: str) -> None:
+        """Start a container that has ended."""
+        with self._answering():
+            self._docker.api.start(container)
 
     def containers(self, label: str) -> list[str]:
         """Ids of the containers that carry a label, running or not."""
         listed = self._docker.api.containers(all=True, filters={"label": label})
         return [str(container["Id"]) for container in listed]
 
+    def labels(self, label: str) -> list[Mapping[str, str]]:
+        """The labels of every container, network and volume that carries this one."""
+        chosen = {"label": label}
+        with self._answering():
+            found = [
+                *self._docker.api.containers(all=True, filters=chosen),
+                *self._docker.api.networks(filters=chosen),
+                *(self._docker.api.volumes(filters=chosen)["Volumes"] or ()),
+            ]
+        return [one.get("Labels") or {} for one in found]
+
+    def remove_labelled(self, label: str) -> None:
+        """Remove every container, network and volume that carries a label, containers at once and side by side."""
+        chosen = {"label": label}
+        with self._answering():
+            if found := self.containers(label):
+                with ThreadPoolExecutor(len(found)) as pool:
+                    list(pool.map(self.remove_container, found))
+            for network in self._docker.api.networks(filters=chosen):
+                with contextlib.suppress(docker.errors.NotFound):
+                    self._docker.api.remove_network(network["Id"])
+            for volume in self._docker.api.volumes(filters=chosen)["Volumes"] or ():
+                with contextlib.suppress(docker.errors.NotFound):
+                    self._docker.api.remove_volume(volume["Name"])
+
     def remove_container(self, container: str) -> None:
         """End a container and remove it with what it wrote."""
-        with contextlib.suppress(docker.errors.NotFound):
+        try:
             self._docker.api.remove_container(container, v=True, force=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            # Somebody else is at it: the same end.
+            if "already in progress" not in str(error.explanation):
+                raise
 
     def close(self) -> None:
         """End the connection."""
         self._docker.close()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except REFUSALS as error:
+            raise EngineError(f"the engine at {self.host} does not do it: {explanation(error)}") from error
 
     def _connect(self, timeout_seconds: float) -> Any:
         # `auto`: both sides speak the older one's version.
@@ -230,7 +331,7 @@ class EngineClient:
         }
         try:
             return docker.DockerClient(**settings)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _unreachable(self.host, error) from error
 
     def __enter__(self) -> Self:
@@ -254,10 +355,10 @@ def _unreachable(host: str, error: Exception) -> EngineError:
         return EngineRefusedError(
             f"no permission to use the engine at {host}: join the group that owns its socket, or run as root"
         )
-    return EngineError(f"no engine answers at {host}: {_explanation(error)}")
+    return EngineError(f"no engine answers at {host}: {explanation(error)}")
 
 
-def _explanation(error: Exception) -> str:
+def explanation(error: Exception) -> str:
     """The engine's own words, or the operating system's, on one line."""
     words = " ".join(str(getattr(error, "explanation", None) or error).split())
     system = _SYSTEM_ERROR.search(words)

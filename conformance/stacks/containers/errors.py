@@ -3,8 +3,11 @@
     ContainersError
     |- EngineError       exit 69   no engine, one that does not answer or does not suit, or no room for what is needed
     |  |- EngineRefusedError        there is one, and we may not use it
+    |  |- PortTakenError            something else listens on a port that is to be published
     |- ImageError        exit 3    an image could neither be pulled nor built
-    |- CatalogueError    exit 64   deploy/images.toml, or a name or variable that was given, cannot be used
+    |- ServiceError      exit 3    a server did not start, ended, or does not do what it is told
+    |- CatalogueError    exit 64   a file below deploy/, or a name or variable that was given, cannot be used
+    |- PowerMissingError exit 3    real servers cannot do that; a clause that needs it is not exercised
 
 The message is one line: what, where, remedy.
 """
@@ -26,6 +29,10 @@ class EngineRefusedError(EngineError):
     """There is an engine, and we may not use it."""
 
 
+class PortTakenError(EngineError):
+    """Something else listens on a port that a service is to be published on."""
+
+
 class ImageError(ContainersError):
     """An image could neither be pulled nor built.
 
@@ -42,3 +49,11 @@ class CatalogueError(ContainersError):
     """What is to be built is not described in a way that can be used."""
 
     exit_code = 64
+
+
+class ServiceError(ContainersError):
+    """A server did not start, ended, or does not do what it is told."""
+
+
+class PowerMissingError(ContainersError):
+    """A stack cannot do what is asked of it, and never will."""
