@@ -14,18 +14,24 @@ unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint readiness coverage bench lock clean distclean
+.PHONY: help setup test lint up down readiness coverage bench lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## create .venv from the locked requirements (PYTHON=... names the interpreter)
 
-test: setup ## lint, unit tests, then a short conformance run; stops at the first failure
-	@$(PYTHON_BIN) scripts/check.py lint unit smoke
+test: setup ## lint, unit tests, a short conformance run, tests on real servers; stops at the first failure
+	@$(PYTHON_BIN) scripts/check.py lint unit smoke containers
 
 lint: setup ## ruff, import arrows, mypy
 	@$(PYTHON_BIN) scripts/check.py lint
+
+up: setup ## the whole platform on real servers in containers, see docs/containers.md
+	@$(PYTHON_BIN) -m conformance.stacks.containers up
+
+down: setup ## stop what `make up` started; its data stays
+	@$(PYTHON_BIN) -m conformance.stacks.containers down
 
 readiness: setup ## run the suite and write the readiness card (STACK=embedded)
 	@$(PYTHON_BIN) -m conformance readiness --stack $(STACK)

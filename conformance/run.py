@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from conformance import planted
-from conformance.mutants import run_mutants, write_results
+from conformance.mutants import started_mutants, write_results
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
@@ -56,8 +57,6 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     status = _run_passes(options, directory)
     print("checking the checkers against planted defects ...", flush=True)
     planted.write_checkers(directory / "checkers.jsonl")
-    if options.mutants and options.only is None:
-        write_results(run_mutants(PROJECT_ROOT), directory / "mutants.jsonl")
     _write(directory, {**document, "ended_at": _utc(time.time_ns()), "exit_status": status})
     if options.into is None and options.only is None:
         _point_latest_at(directory)
@@ -78,12 +77,20 @@ def _make_empty(directory: Path) -> None:
 
 
 def _run_passes(options: RunOptions, directory: Path) -> int:
-    """Run the clauses side by side, then those that bear no neighbour; the worse of the two exit statuses."""
+    """Run the clauses side by side and the mutants beside them, then one by one those that bear no neighbour.
+
+    Returns:
+        the worse of the two passes' exit statuses.
+    """
     # One more than there are cores: clauses wait for sessions to expire and batches to end as much as they compute.
     workers = min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
     # One at a time to whoever is free: clauses differ too much in length to be dealt out beforehand.
     side_by_side = ("-n", str(workers), "--dist", "load", "--maxschedchunk", "1")
-    statuses = [_pytest(options, directory, "together", side_by_side), _pytest(options, directory, "alone", ())]
+    with_mutants = options.mutants and options.only is None
+    with started_mutants(PROJECT_ROOT, at_once=1) if with_mutants else nullcontext(list) as results:
+        statuses = [_pytest(options, directory, "together", side_by_side)]
+        write_results(results(), directory / "mutants.jsonl")
+    statuses.append(_pytest(options, directory, "alone", ()))
     ran = [status for status in statuses if status != pytest.ExitCode.NO_TESTS_COLLECTED]
     return max(ran, default=int(pytest.ExitCode.NO_TESTS_COLLECTED))
 

@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from k2 import __version__
-from k2.commands import dead_letters, feed, query, tables
+from k2.commands import alerts, audit, dead_letters, feed, query, tables
 from k2.commands.context import (
     INTERRUPTED_EXIT_CODE,
     DataType,
@@ -23,6 +23,7 @@ from k2.commands.context import (
     settings_of,
     stop_on_signals,
 )
+from k2.commands.runbooks import command as runbooks
 from k2.errors import K2Error
 from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
@@ -39,6 +40,9 @@ app = typer.Typer(
 )
 app.add_typer(query.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")
+app.add_typer(audit.app, name="audit")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(runbooks.app, name="runbooks")
 app.command("rollback")(tables.rollback)
 app.command("feed")(feed.feed)
 _log = structlog.get_logger("k2")
@@ -102,14 +106,24 @@ def up(
 
 
 @app.command()
-def init(context: typer.Context) -> None:
+def init(
+    context: typer.Context,
+    topics: Annotated[bool, typer.Option("--topics", help="Also the topics that are missing.")] = False,
+    partitions: Annotated[int, typer.Option(min=1, help="Of each topic that is created.")] = 6,
+    replication_factor: Annotated[int, typer.Option(min=1, help="Copies of each topic that is created.")] = 3,
+) -> None:
     """Create the catalog, and the tables and columns that are missing.
 
-    Example: k2 --data-dir /srv/k2 init
+    Example: k2 --data-dir /srv/k2 init --topics --partitions 12
     """
     from k2.assembly.tables import create_tables
 
     settings = settings_of(context)
+    if topics:
+        from k2.ingestion.topics import create_topics
+        from k2.records.definition import all_topics
+
+        create_topics(settings.kafka, all_topics(settings.kafka.topic_prefix), partitions, replication_factor)
     create_tables(settings)
 
 

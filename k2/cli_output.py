@@ -24,7 +24,7 @@ def print_rows(
     """
     if as_json:
         for row in rows:
-            typer.echo(json.dumps(row, default=str))
+            typer.echo(json.dumps(row, default=_text))
         return
     if not rows:
         typer.echo(f"no {noun}s")
@@ -41,6 +41,11 @@ def print_rows(
         )
         typer.echo(_COLUMN_GAP.join(padded).rstrip())
     typer.echo(f"1 {noun}" if len(rows) == 1 else f"{len(rows)} {noun}s")
+
+
+def _text(value: Any) -> str:
+    """A value that JSON has no type for; prices in plain digits, as the API writes them."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _cell(value: Any) -> str:

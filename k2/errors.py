@@ -19,6 +19,7 @@
     |  |- PartitionCountChangedError
     |  |- TopicRecreatedError
     |  |- StateLostError                       a state checkpoint is gone or was altered
+    |- AuditMismatchError            exit 76   the audit log does not tell the table's history; a person must look
     |- StaleWriterError              exit 77   another writer committed this range first; nothing was written
     |- RefusedError                  exit 78   a dependency answers and refuses: credentials, rights, configuration
 
@@ -132,6 +133,12 @@ class TopicRecreatedError(ProgressError):
 
 class StateLostError(ProgressError):
     """The sequence state that belongs to the table's progress is gone, or is not what was written."""
+
+
+class AuditMismatchError(K2Error):
+    """The audit log and the table's own history disagree."""
+
+    exit_code = 76
 
 
 class StaleWriterError(K2Error):

@@ -21,7 +21,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
 PACKAGED_REGISTRY = "packaged"
 SETTINGS_FILE = "settings.json"
-_OTHER_VARIABLES = {"K2_DATA_DIR", "K2_CAPTURES", "K2_ENGINE"}
+_OTHER_VARIABLES = {"K2_DATA_DIR", "K2_CAPTURES", "K2_ENGINE", "K2_PROMTOOL", "K2_AMTOOL"}
 """Read by the command line and the tests, not settings."""
 
 
@@ -57,6 +57,10 @@ class ProducerSettings(_Section):
     """What becomes of a record for which the queue stayed full or the circuit breaker is open: an error for the caller,
     or dropped and counted."""
     flush_timeout_seconds: PositiveFloat = 30.0
+    metrics_port: Port | None = None
+    """Port on which `k2 feed` serves its metrics; 0 picks a free one, none serves nothing."""
+    metrics_host: str = "127.0.0.1"
+    """Address it listens on for that; 0.0.0.0 where Prometheus is on another machine."""
 
 
 class StorageSettings(_Section):
@@ -118,7 +122,9 @@ class ConsumerSettings(_Section):
     accept_new_cluster: bool = False
     """Start at the beginning of a cluster the table has never seen, instead of stopping."""
     metrics_port: Port | None = None
-    """Port of 127.0.0.1 on which the consumer's metrics are served; 0 picks a free one, none serves nothing."""
+    """Port on which the consumer's metrics are served; 0 picks a free one, none serves nothing."""
+    metrics_host: str = "127.0.0.1"
+    """Address it listens on for that; 0.0.0.0 where Prometheus is on another machine."""
 
 
 class DeadLetterSettings(_Section):
@@ -212,7 +218,26 @@ class ApiSettings(_Section):
     time_limit_seconds: PositiveFloat = 30.0
     pool_wait_seconds: PositiveFloat = 5.0
     body_limit_bytes: PositiveInt = 10 * 1024 * 1024
-    header_read_timeout_seconds: PositiveInt = 5
+    bodies_limit_bytes: PositiveInt = 160 * 1024 * 1024
+    """All bodies that are held at once; one that does not fit is answered 503."""
+    head_limit_bytes: PositiveInt = 32 * 1024
+    """Request line and headers together."""
+    header_read_timeout_seconds: PositiveFloat = 5
+    """How long the head of a request may take, from the connection or from its first byte."""
+    body_read_timeout_seconds: PositiveFloat = 5
+    """How long a body may take, and a second more for every slowest_bytes_per_second of it that came."""
+    write_timeout_seconds: PositiveFloat = 5
+    """How long a client may take to read an answer, and a second more for every slowest_bytes_per_second it read."""
+    slowest_bytes_per_second: PositiveInt = 16 * 1024
+    idle_timeout_seconds: PositiveFloat = 5
+    """How long a connection may be kept without a request."""
+    most_connections: PositiveInt = 4_096
+    """Connections at once; one more is answered 503."""
+    drain_notice_seconds: Annotated[float, Field(ge=0)] = 0.2
+    """How long a process that was told to stop goes on serving, not ready, so that it is noticed: as long as whoever
+    asks /health takes to come round."""
+    drain_limit_seconds: PositiveFloat = 35.0
+    """How long requests in hand may take after that before they are cut off."""
     freshness_limit_seconds: PositiveFloat = 300.0
     """An exchange whose rows stop coming for longer is reported as stale, see docs/freshness.md."""
 

@@ -1,6 +1,6 @@
 """Run the project's checks, cheapest first; stop at the first that fails, and close with what ran and how long it took.
 
-    python scripts/check.py [GROUP ...]     lint, unit, smoke; all of them where none is named
+    python scripts/check.py [GROUP ...]     lint, unit, smoke, containers; all of them where none is named
 
 Make and tox come here, so a check is named once. Exit status: that of the step that failed, 0 if none did.
 """
@@ -47,18 +47,29 @@ def _module(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", *arguments)
 
 
+def _without(*folders: str) -> tuple[str, ...]:
+    return tuple(f"--ignore={folder}" for folder in folders)
+
+
 STEPS = (
     Step("lint", "ruff check", _module("ruff", "check", "--quiet", ".")),
     Step("lint", "ruff format", _module("ruff", "format", "--check", "--quiet", ".")),
     Step("lint", "import arrows", (str(SCRIPTS / "lint-imports"), "--no-logo")),
+    Step("lint", "metric labels", (sys.executable, "scripts/validate_metrics_labels.py")),
     Step("lint", "mypy", _module("mypy")),
     Step("unit", "repository", _module("pytest", "--quiet", "tests/repository")),
-    Step("unit", "unit tests", _module("pytest", "--quiet", "-n", "auto", "tests", "--ignore", "tests/repository")),
+    Step(
+        "unit",
+        "unit tests",
+        _module("pytest", "--quiet", "-n", "auto", "tests", *_without("tests/repository", "tests/containers")),
+    ),
     Step(
         "smoke",
         "conformance",
         _module("conformance", "run", "--stack", "embedded", "--profile", "smoke", "--into", "build/test-run"),
     ),
+    # By itself, one after the other: it starts servers, and none of the others must have the machine meanwhile.
+    Step("containers", "containers", (sys.executable, "scripts/container_tests.py")),
 )
 GROUPS = tuple(dict.fromkeys(step.group for step in STEPS))
 

@@ -3,16 +3,18 @@
 Verified:
 - wrong_status: each request has the status that its sizes and the limit call for: a method that carries a body is
   refused with 413 if its declared length, or the bytes it sends in chunks, exceed the limit, whether or not the handler
-  reads the body; with 400 if its Content-Length is not a number; and is let through otherwise.
+  reads the body; with 400 if its Content-Length is not a number; and is let through otherwise, also where more follows
+  than was declared, or something although nothing was.
 - wrong_boundary: the same for a body of exactly the limit (let through) and one byte more (refused).
 - wrong_envelope: the fields of a 413's body: success, code, message, size_mb, limit_mb; of a 400's: success, code,
   message.
-- connection_left_open: after a 413 the server closed the connection, where the driver could see it.
+- connection_left_open: after a 413 or 400 the server closed the connection, where the driver could see it.
 - wrong_counter: the two counters grew by exactly the refusals: every 413 and every 400 that was due.
+- wrong_labels: the same for each method and endpoint, and for each reason.
 - memory_growth: the server's memory grew by less than twice the limit, where it was measured.
 
 Not verified:
-- bodies shorter than declared (see the header and body time limits); the labels of the counters.
+- bodies shorter than declared (see the header and body time limits).
 - what the server read before it refused, other than by its memory.
 - the text of the message.
 
@@ -20,11 +22,14 @@ Reads the operations
     request   method (default POST), declared_length (the Content-Length as sent: number or text; null if none),
               chunked, sent_bytes, limit_bytes, handler_reads, status (null: no answer could be read), envelope (the
               body as JSON), connection_closed (null: not seen), variant, expected_status (of a request let through;
-              default 200), rss_before_bytes and rss_peak_bytes (optional, on any operation)
-    counters  moment (before | after), counters: {name: value}
-and the parameters required_variants, and counters (false: the stack does not show its counters).
+              default 200), rss_before_bytes and rss_peak_bytes (optional, on any operation), framing ("none": nothing
+              said that there is a body), endpoint and reason (the labels it is counted under)
+    counters  moment (before | after), counters: {name: value}, by_label: {name: {label values with a blank: value}}
+and the parameters required_variants, counters (false: the stack does not show its counters), labels and memory (true:
+they must have been read).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +55,7 @@ def check(history: History) -> Verdict:
         *_wrong_envelopes(answered),
         *_connections_left_open(answered),
         *_wrong_counters(history, requests),
+        *_wrong_labels(history, requests),
         *_memory_growth(history),
         *_coverage(history, requests, answered),
     ]
@@ -61,6 +67,8 @@ def check(history: History) -> Verdict:
 def _refusal(request: Request) -> int | None:
     """The status a request has to be refused with; None if it has to be let through."""
     if str(request.get("method", "POST")).upper() in _BODYLESS:
+        return None
+    if request.get("framing") == "none":
         return None
     limit = int(request["limit_bytes"])
     declared = request.get("declared_length")
@@ -140,10 +148,10 @@ def _connections_left_open(answered: Sequence[Request]) -> Iterator[Finding]:
     left_open = [
         _name(request)
         for request in answered
-        if request["status"] == _TOO_LARGE and request.get("connection_closed") is False
+        if request["status"] in (_TOO_LARGE, _BAD_LENGTH) and request.get("connection_closed") is False
     ]
     if left_open:
-        detail = "the connection stayed open after a 413"
+        detail = "the connection stayed open after a refusal"
         yield Finding("connection_left_open", detail, len(left_open), tuple(left_open))
 
 
@@ -166,6 +174,28 @@ def _wrong_counters(history: History, requests: Sequence[Request]) -> Iterator[F
         yield Finding("wrong_counter", "a counter did not grow by the refusals", len(wrong), tuple(wrong))
 
 
+def _wrong_labels(history: History, requests: Sequence[Request]) -> Iterator[Finding]:
+    if not history.header.parameters.get("labels", False):
+        return
+    moments = {one.attributes["moment"]: one.attributes.get("by_label") for one in history.of_action("counters")}
+    before, after = moments.get("before"), moments.get("after")
+    if before is None or after is None:
+        yield doubt("labels_not_read", "the counters' labels were not read before and after the requests")
+        return
+    due = {
+        _EXCEEDED: Counter(f"{one['method']} {one['endpoint']}" for one in requests if _refusal(one) == _TOO_LARGE),
+        _ERRORS: Counter(str(one.get("reason")) for one in requests if _refusal(one) == _BAD_LENGTH),
+    }
+    wrong = []
+    for name, expected in due.items():
+        for label in sorted({*expected, *after.get(name, {})}):
+            grown = after.get(name, {}).get(label, 0) - before.get(name, {}).get(label, 0)
+            if grown != expected[label]:
+                wrong.append(f"{name} of {label!r} grew by {grown:g}, {expected[label]} refusals were due")
+    if wrong:
+        yield Finding("wrong_labels", "a counter did not grow by the refusals of its labels", len(wrong), tuple(wrong))
+
+
 def _memory_growth(history: History) -> Iterator[Finding]:
     limit = max((int(one.attributes["limit_bytes"]) for one in history.of_action("request")), default=0)
     grown = []
@@ -173,6 +203,14 @@ def _memory_growth(history: History) -> Iterator[Finding]:
         first, peak = operation.attributes.get("rss_before_bytes"), operation.attributes.get("rss_peak_bytes")
         if first is not None and peak is not None and peak - first >= 2 * limit:
             grown.append(f"{operation.action}: from {first} to {peak} bytes with a limit of {limit}")
+    if history.header.parameters.get("memory", False):
+        unmeasured = [
+            _name(one.attributes)
+            for one in history.of_action("request")
+            if one.attributes.get("rss_before_bytes") is None or one.attributes.get("rss_peak_bytes") is None
+        ]
+        if unmeasured:
+            yield doubt("memory_not_read", "the server's memory was not read", len(unmeasured), tuple(unmeasured))
     if grown:
         yield Finding("memory_growth", "memory grew by twice the limit or more", len(grown), tuple(grown))
 

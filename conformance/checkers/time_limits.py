@@ -8,15 +8,17 @@ Verified:
 - early: no 504 comes before the limit has passed.
 - slot_not_returned: a request that follows on the same slot is answered 200.
 - work_not_stopped: no connection of the pool is active once the 504 was answered and time was given to stop.
+- processor_busy: the server's process then uses less than half a core, where that was measured.
 
 Not verified:
-- that the processor was released at once: only that the slot was.
+- that the processor was released at the very moment of the answer: only soon after.
 - limits of the pool's queue, of headers and of bodies.
 - work whose length is within the tolerance of its limit: either status will do.
 
 Reads the operation request with the attributes limit_seconds, duration_seconds (as the client saw it; without it, the
 operation's own times), work_seconds (how long the work would take; without it, longer than the limit), status,
-error_code, follow_up_status, active_connections_after, variant. The parameter expected_code replaces QUERY_TIMEOUT.
+error_code, follow_up_status, active_connections_after, processor_share_after (cores in use; may be missing), variant.
+The parameter expected_code replaces QUERY_TIMEOUT; minimum_processor_samples says how often the share must be there.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ _TIMED_OUT, _OK = 504, 200
 _TOLERANCE_SHARE = 0.25
 _TOLERANCE_SECONDS = 0.25
 _CLOCK_SECONDS = 0.01
+_BUSY_SHARE = 0.5
 _NS_PER_SECOND = 1_000_000_000
 
 
@@ -69,7 +72,9 @@ def check(history: History) -> Verdict:
         *_where(timed_out, "wrong_envelope", f"the body does not name {code}", lambda one: _wrong_code(one, code)),
         *_where(timed_out, "slot_not_returned", "the next request on the slot was not answered 200", _slot_kept),
         *_where(timed_out, "work_not_stopped", "connections of the pool stayed active", _still_active),
+        *_where(timed_out, "processor_busy", "the server went on computing", _still_computing),
         *_gaps_in_evidence(requests, timed_out),
+        *_unmeasured(history, timed_out),
     ]
     return conclude(
         len(answered), findings, f"{len(answered)} requests, {len(timed_out)} stopped at their limit, slots given back"
@@ -129,6 +134,18 @@ def _slot_kept(request: _Request) -> str | None:
 def _still_active(request: _Request) -> str | None:
     active = request.attributes.get("active_connections_after")
     return None if active in (None, 0) else f"{active} active"
+
+
+def _still_computing(request: _Request) -> str | None:
+    share = request.attributes.get("processor_share_after")
+    return None if share is None or share < _BUSY_SHARE else f"{share:.2f} cores in use"
+
+
+def _unmeasured(history: History, timed_out: Sequence[_Request]) -> Iterator[Finding]:
+    due = int(history.header.parameters.get("minimum_processor_samples", 0))
+    measured = sum(request.attributes.get("processor_share_after") is not None for request in timed_out)
+    if measured < due:
+        yield doubt("processor_not_read", f"the processor was looked at after {measured} of {due} stops")
 
 
 def _gaps_in_evidence(requests: Sequence[_Request], timed_out: Sequence[_Request]) -> Iterator[Finding]:

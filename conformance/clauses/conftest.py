@@ -13,7 +13,8 @@ import pytest
 
 from conformance.clause import NOTE_PROPERTY, ClauseMarker, ClauseRun, allure_labels
 from conformance.drivers.captures import captures_folder
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, PowerMissingError, Stack
+from conformance.stacks.kinds import stacks_of
 
 VERDICT_PROPERTY = "k2_verdict"
 HARNESS_ERROR = "harness error: "
@@ -81,6 +82,15 @@ def _is_worker(config: pytest.Config) -> bool:
 def _keep(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.Item]) -> None:
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A clause that asks of its stack what such a stack cannot do is not exercised there."""
+    try:
+        yield
+    except PowerMissingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -165,10 +175,18 @@ def clause(request: pytest.FixtureRequest, tmp_path: Path) -> ClauseRun:
     return ClauseRun(marker, request.node, run_directory, VERDICT_PROPERTY)
 
 
+@pytest.fixture(scope="session")
+def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewStack]:
+    """Makes stacks of the kind this run is on."""
+    directory = request.config.getoption("--k2-run-dir") or tmp_path_factory.mktemp("run")
+    with stacks_of(request.config.getoption("--k2-stack"), directory) as maker:
+        yield maker
+
+
 @pytest.fixture
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedStack]:
+def stack(request: pytest.FixtureRequest, tmp_path: Path, new_stack: NewStack) -> Iterator[Stack]:
     """A stack of its own for one clause, started; its logs stay with the run where it failed."""
-    with EmbeddedStack(tmp_path) as running:
+    with new_stack(tmp_path) as running:
         yield running
     run_directory = request.config.getoption("--k2-run-dir")
     if run_directory is not None:

@@ -18,8 +18,7 @@ from conformance.drivers.group_offsets import reported_offsets
 from conformance.drivers.observing import observe_reported_offsets, observe_tables
 from conformance.drivers.row_comparison import rows_out_of_order
 from conformance.history import HistoryWriter
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, SignalPlan, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.consumer import consumer_group
 
@@ -32,9 +31,9 @@ STEPS = ("ASSIGN", "POLL", "DECODE", "JUDGE", "WRITE", "REJECT", "COMMIT")
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> EmbeddedStack:
+def stack(tmp_path: Path, new_stack: NewStack) -> Stack:
     """A stack whose consumer takes several small batches, started by the test."""
-    return EmbeddedStack(tmp_path, batch_rows=BATCH_ROWS)
+    return new_stack(tmp_path, batch_rows=BATCH_ROWS)
 
 
 @pytest.mark.clause(
@@ -47,7 +46,7 @@ def stack(tmp_path: Path) -> EmbeddedStack:
 )
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"kill_after_{step.lower()}")
 def test_a_consumer_killed_between_two_steps_loses_and_repeats_nothing(
-    stack: EmbeddedStack, clause: ClauseRun, step: str, tmp_path: Path
+    stack: Stack, clause: ClauseRun, step: str, tmp_path: Path
 ) -> None:
     seed = 100 + STEPS.index(step)
     with stack, clause.history(seed=seed, expected_kills=[step]) as history:
@@ -74,7 +73,7 @@ def test_a_consumer_killed_between_two_steps_loses_and_repeats_nothing(
     order.judge()
 
 
-def kill_consumer(stack: EmbeddedStack, history: HistoryWriter, plan: SignalPlan) -> None:
+def kill_consumer(stack: Stack, history: HistoryWriter, plan: SignalPlan) -> None:
     """Run a consumer to its planned death and record how it died."""
     with history.invoke("harness", "kill") as invocation:
         status = stack.start_consumer("trades", plan).wait(DEATH_TIMEOUT_SECONDS)
@@ -82,7 +81,7 @@ def kill_consumer(stack: EmbeddedStack, history: HistoryWriter, plan: SignalPlan
         invocation.attributes |= {"step": evidence[0]["step"], "batch": evidence[0]["batch"], "exit_signal": -status}
 
 
-def observe_offsets(stack: EmbeddedStack, history: HistoryWriter, fed: Fed) -> None:
+def observe_offsets(stack: Stack, history: HistoryWriter, fed: Fed) -> None:
     """Record what Kafka was told so far."""
     servers, group = stack.settings.kafka.bootstrap_servers, consumer_group(stack.settings)
     reported = reported_offsets(servers, group, fed.acknowledged_ends())

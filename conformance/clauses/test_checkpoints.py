@@ -22,15 +22,13 @@ from conformance.drivers.golden_checkpoints import GoldenCheckpoint, golden_chec
 from conformance.drivers.log_tap import LogTap
 from conformance.drivers.observing import observe_log, observe_tables
 from conformance.history import HistoryWriter
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, SignalPlan, Stack
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.judging import PartitionState
 from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
-from k2.records.definition import TRADE, topic
+from k2.records.definition import TRADE
 
-TOPIC = topic("crypto", "trades")
 BATCH_ROWS = 400
 STOPPED_AT_BATCH = 4
 EXIT_TIMEOUT_SECONDS = 60
@@ -79,10 +77,10 @@ def sessions() -> Iterator[FeedRecord]:
     ],
 )
 def test_each_checkpoint_is_what_the_log_makes_of_nothing(
-    clause: ClauseRun, tmp_path: Path, plan: tuple[str, str]
+    clause: ClauseRun, tmp_path: Path, plan: tuple[str, str], new_stack: NewStack
 ) -> None:
     step, signal = plan
-    stack = EmbeddedStack(tmp_path, partitions=1, batch_rows=BATCH_ROWS)
+    stack = new_stack(tmp_path, partitions=1, batch_rows=BATCH_ROWS)
     with stack, clause.history(seed=SEEDS[0], sequence=LIMITS, must_occur=MUST_OCCUR) as history:
         fed = feed_records(stack, sessions())
         signalled = SignalPlan(step, at_batch(signal), tmp_path / "steps.jsonl", signal)
@@ -104,9 +102,9 @@ def at_batch(signal: str) -> int:
     return STOPPED_AT_BATCH if signal == "SIGTERM" else len(SEEDS) * SESSION_RECORDS // BATCH_ROWS
 
 
-def observe(history: HistoryWriter, stack: EmbeddedStack, fed: Fed) -> None:
+def observe(history: HistoryWriter, stack: Stack, fed: Fed) -> None:
     """Log, table and checkpoints as they are now."""
-    with LogTap(stack.settings.kafka.bootstrap_servers, [TOPIC]) as tap:
+    with LogTap(stack.settings.kafka.bootstrap_servers, [stack.topic("crypto", "trades")]) as tap:
         observe_log(history, tap.wait_for(len(fed.items), timeout_seconds=30))
     observe_tables(history, stack, [TRADE.data_type])
     observe_checkpoints(history, stack, TRADE.data_type)

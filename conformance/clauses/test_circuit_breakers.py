@@ -9,7 +9,6 @@ locked by another process, the warehouse's folder gone, the registry's port clos
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,17 +16,15 @@ import pytest
 
 from conformance.clause import ClauseRun
 from conformance.drivers import http
-from conformance.drivers.absent_warehouse import absent_warehouse
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, table_offsets, wait_until_drained
 from conformance.drivers.logged_changes import Change, breaker_changes, broken_chain
-from conformance.drivers.outages import broker_down, impatient_catalog, locked_catalog
+from conformance.drivers.outages import outage
 from conformance.drivers.silence import METRICS, comes_true, metrics_url
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Outage, Stack
 from conformance.stacks.schema_registry import SchemaRegistryServer
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-from k2.records.definition import TRADE
 
 CLOSED, HALF_OPEN, OPEN = 0.0, 1.0, 2.0
 OPEN_SECONDS = 0.3
@@ -53,7 +50,7 @@ RECORDS = 400
 class Watched:
     """A breaker of a running process, and where its metrics are."""
 
-    stack: EmbeddedStack
+    stack: Stack
     role: str
     breaker: str
     metrics_url: str
@@ -98,20 +95,17 @@ class Watched:
     minimum_samples=24,
     remedy="see k2/resilience/circuit_breaker.py, and k2/storage/catalog.py and k2/query/engine.py for what they guard",
 )
-def test_the_breakers_of_an_api_follow_its_dependencies(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_the_breakers_of_an_api_follow_its_dependencies(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=81) as history:
         fill(stack, history)
-        environment = {**QUICK, **impatient_catalog(stack), **closing_after("api")}
+        environment = {**QUICK, **stack.impatience(), **closing_after("api")}
         api = stack.start_api(environment)
-        outages: dict[str, Callable[[], AbstractContextManager[None]]] = {
-            "catalog": lambda: locked_catalog(stack, history),
-            "object_store": lambda: absent_warehouse(stack, history, TRADE.table),
-        }
-        for breaker, outage in outages.items():
+        kinds = {"catalog": Outage.CATALOG_LOCKED, "object_store": Outage.WAREHOUSE_AWAY}
+        for breaker, kind in kinds.items():
             watched = Watched(stack, "api", breaker, f"{api}/metrics")
             record_fact(history, f"{breaker}: trades before", 200, lambda: trades(api).status)
             record_fact(history, f"{breaker}: state before", CLOSED, watched.state)
-            with outage():
+            with outage(stack, history, kind):
                 record_fact(history, f"{breaker}: shows open", True, watched.reaches, OPEN, lambda: trades(api))
                 record_fact(history, f"{breaker}: an answer while it is open", REFUSAL, refusal, api, watched)
             record_recovery(history, watched)
@@ -128,7 +122,7 @@ def test_the_breakers_of_an_api_follow_its_dependencies(stack: EmbeddedStack, cl
     minimum_samples=24,
     remedy="see k2/resilience/circuit_breaker.py; k2/ingestion/log_reader.py is how a consumer hears of the broker",
 )
-def test_the_breakers_of_a_consumer_follow_its_dependencies(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_the_breakers_of_a_consumer_follow_its_dependencies(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=82) as history, SchemaRegistryServer() as registry:
         environment = {**METRICS, **QUICK, **PATIENT_RETRIES, **registry.settings, **closing_after("consumer")}
         consumer = stack.start_consumer("trades", environment=environment)
@@ -146,7 +140,7 @@ def test_the_breakers_of_a_consumer_follow_its_dependencies(stack: EmbeddedStack
 
         watched = Watched(stack, "consumer-trades", "broker", url)
         record_fact(history, "broker: state before", CLOSED, watched.state)
-        with broker_down(stack, history):
+        with outage(stack, history, Outage.BROKER_DOWN):
             record_fact(history, "broker: shows open", True, watched.reaches, OPEN)
         record_recovery(history, watched)
         ends = feed_records(stack, records(83)).acknowledged_ends()
@@ -232,7 +226,7 @@ def records(seed: int) -> SyntheticExchange:
     return SyntheticExchange(SyntheticSettings(seed=seed, records=RECORDS, trade_share=1.0))
 
 
-def fill(stack: EmbeddedStack, history: HistoryWriter) -> None:
+def fill(stack: Stack, history: HistoryWriter) -> None:
     """Put some trades into the table."""
     ends = feed_records(stack, records(81)).acknowledged_ends()
     consumer = stack.start_consumer("trades")

@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers.absent_warehouse import absent_warehouse, current_metadata
 from conformance.drivers.checkpoints import last_states
 from conformance.drivers.consumer_metrics import WatchedConsumer
 from conformance.drivers.crafted_trades import CraftedTrades, stored_events, stored_rows
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
+from conformance.drivers.outages import outage
 from conformance.drivers.retry_log import wait_for_retries
 from conformance.drivers.silence import METRICS
-from conformance.drivers.table_view import open_table, view_table
+from conformance.drivers.table_view import metadata_location, open_table, view_table
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, Outage, Stack
 from k2.feeds.feed import FeedRecord
 from k2.records.definition import TRADE
 
@@ -67,9 +67,9 @@ OPEN = {"GAP": [[3, 5]], "LATE": [[2, 2], [4, 4]]}
     minimum_samples=BACKLOG,
     remedy="docs/consumer.md names the test of each behaviour",
 )
-def test_sequences_and_batches_behave_as_documented(clause: ClauseRun, tmp_path: Path) -> None:
+def test_sequences_and_batches_behave_as_documented(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     crafted = CraftedTrades()
-    with EmbeddedStack(tmp_path, partitions=1) as stack, clause.history() as history:
+    with new_stack(tmp_path, partitions=1) as stack, clause.history() as history:
         filler = range(1, BATCHES * ROW_LIMIT - total(FIRST_HALF) + 1)
         fed = feed_records(stack, crafted.of({**FIRST_HALF, "FILLER": filler}))
         first = WatchedConsumer(stack.start_consumer("trades", environment=BY_ROWS))
@@ -105,24 +105,31 @@ def test_sequences_and_batches_behave_as_documented(clause: ClauseRun, tmp_path:
     minimum_samples=8,
     remedy="docs/consumer.md names the test of each behaviour",
 )
-def test_what_a_commit_is_made_of(clause: ClauseRun, tmp_path: Path) -> None:
+def test_what_a_commit_is_made_of(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     crafted = CraftedTrades()
-    with EmbeddedStack(tmp_path, partitions=2) as stack, clause.history() as history:
+    with new_stack(tmp_path, partitions=2) as stack, clause.history() as history:
         storage = stack.settings.storage
         stack.start_consumer("trades")
         fed = feed_records(stack, exact_trades(crafted))
         wait_until_drained(stack, history, fed.acknowledged_ends())
         stored = [values_of(row) for row in stored_rows(stack)]
         record_fact(history, "values", sorted(values_of(item.record) for item, _ in fed.items), lambda: sorted(stored))
-        table = open_table(storage.catalog_uri, storage.warehouse, TRADE.table)
+        table = open_table(storage, TRADE.table)
         types = {"price": "decimal(28, 10)", "event_time_ns": "long", "event_time": "timestamptz"}
         record_fact(history, "types", types, lambda: {name: str(table.schema().find_type(name)) for name in types})
         record_fact(history, "rows by day and exchange", rows_by_partition(fed), stored_by_partition, stack)
-        with absent_warehouse(stack, history, TRADE.table):
-            before = current_metadata(stack, TRADE.table)
+        with outage(stack, history, Outage.WAREHOUSE_AWAY):
+            before = metadata_location(stack.settings.storage, TRADE.table)
             more = feed_records(stack, crafted.of({"LATER": range(1, 51)}))
             wait_for_retries(stack, "consumer-trades", 1)
-            record_fact(history, "what a failed commit left in the table", before, current_metadata, stack, TRADE.table)
+            record_fact(
+                history,
+                "what a failed commit left in the table",
+                before,
+                metadata_location,
+                stack.settings.storage,
+                TRADE.table,
+            )
         wait_until_drained(stack, history, more.acknowledged_ends())
         record_fact(history, "rows outside the range of their snapshot", 0, rows_out_of_range, stack)
         record_fact(history, "partitions whose state cannot be read", [], lambda: states_missing(stack))
@@ -132,7 +139,7 @@ def test_what_a_commit_is_made_of(clause: ClauseRun, tmp_path: Path) -> None:
     clause.judge()
 
 
-def drain(stack: EmbeddedStack, history: HistoryWriter, records: Any) -> Fed:
+def drain(stack: Stack, history: HistoryWriter, records: Any) -> Fed:
     """Send records and wait until the table holds them."""
     fed = feed_records(stack, records)
     wait_until_drained(stack, history, fed.acknowledged_ends())
@@ -144,20 +151,20 @@ def total(numbers: Mapping[str, list[int]]) -> int:
     return sum(map(len, numbers.values()))
 
 
-def snapshots(stack: EmbeddedStack) -> list[dict[str, Any]]:
+def snapshots(stack: Stack) -> list[dict[str, Any]]:
     """The snapshots of the trades table, oldest first."""
     storage = stack.settings.storage
-    found: list[dict[str, Any]] = view_table(storage.catalog_uri, storage.warehouse, TRADE.table).snapshots.to_pylist()
+    found: list[dict[str, Any]] = view_table(storage, TRADE.table).snapshots.to_pylist()
     return found
 
 
-def batch_sizes(stack: EmbeddedStack) -> list[int]:
+def batch_sizes(stack: Stack) -> list[int]:
     """Messages of each batch: what each snapshot moved the table on by."""
     ends = [sum(place["next_offset"] for place in snapshot["progress"]) for snapshot in snapshots(stack)]
     return [end - before for before, end in itertools.pairwise([0, *ends])]
 
 
-def open_ranges(stack: EmbeddedStack) -> dict[str, list[list[int]]]:
+def open_ranges(stack: Stack) -> dict[str, list[list[int]]]:
     """Open gaps of each symbol that has any, from the state that the table names."""
     return {
         state["key"][1]: [[gap["first"], gap["last"]] for gap in state["open_ranges"]]
@@ -201,15 +208,15 @@ def rows_by_partition(fed: Fed) -> dict[str, int]:
     return found
 
 
-def stored_by_partition(stack: EmbeddedStack) -> dict[str, int]:
+def stored_by_partition(stack: Stack) -> dict[str, int]:
     """How many rows Iceberg says lie in each partition."""
     storage = stack.settings.storage
-    table = open_table(storage.catalog_uri, storage.warehouse, TRADE.table)
+    table = open_table(storage, TRADE.table)
     partitions = table.inspect.partitions().to_pylist()
     return {" ".join(map(str, one["partition"].values())): one["record_count"] for one in partitions}
 
 
-def rows_out_of_range(stack: EmbeddedStack) -> int:
+def rows_out_of_range(stack: Stack) -> int:
     """Rows that came with another snapshot than the one that moved their partition past them."""
     ranges: dict[tuple[int, str, int], range] = {}
     before: dict[tuple[str, int], int] = {}
@@ -224,7 +231,7 @@ def rows_out_of_range(stack: EmbeddedStack) -> int:
     )
 
 
-def states_missing(stack: EmbeddedStack) -> list[str]:
+def states_missing(stack: Stack) -> list[str]:
     """Why states that the table names cannot be read."""
     try:
         last_states(stack, "trades")

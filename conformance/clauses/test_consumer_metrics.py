@@ -18,8 +18,7 @@ from conformance.drivers.observing import observe_tables
 from conformance.drivers.poisoning import Poisoner, letter_table, poisons, read_letters
 from conformance.drivers.silence import METRICS, effect_of_freeze, wait_until
 from conformance.history import HistoryWriter
-from conformance.stacks.base import CutPlan, SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import CutPlan, NewStack, SignalPlan, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
 DATA_TYPE, PARTITIONS, BATCH_ROWS, CUTS = "trades", 4, 250, 2
@@ -42,9 +41,9 @@ MUST_OCCUR = ["assigned", "lost", "retried", "refused", "failed"]
     minimum_samples=3 * RECORDS,
     remedy="see MarketDataConsumer._record, _commit and _rewind",
 )
-def test_what_consumers_export_is_what_happened(clause: ClauseRun, tmp_path: Path) -> None:
+def test_what_consumers_export_is_what_happened(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     with (
-        EmbeddedStack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
+        new_stack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
         clause.history(seed=71, data_type=DATA_TYPE, must_occur=MUST_OCCUR) as history,
     ):
         feed, cuts = Feed(stack, history), tmp_path / "cuts.jsonl"
@@ -72,7 +71,7 @@ def test_what_consumers_export_is_what_happened(clause: ClauseRun, tmp_path: Pat
 class Feed:
     """Good records, and bad messages beside them."""
 
-    def __init__(self, stack: EmbeddedStack, history: HistoryWriter) -> None:
+    def __init__(self, stack: Stack, history: HistoryWriter) -> None:
         self._stack = stack
         self._history = history
         self._records = iter(SyntheticExchange(SyntheticSettings(seed=71, trade_share=1.0)))
@@ -83,7 +82,7 @@ class Feed:
     def send(self, count: int, bad: int = 0) -> None:
         """Send the next records and bad messages."""
         ends = feed_records(self._stack, itertools.islice(self._records, count)).acknowledged_ends()
-        with Poisoner(self._stack.settings.kafka.bootstrap_servers) as poisoner:
+        with Poisoner(self._stack) as poisoner:
             for poison in itertools.islice(self._bad, bad):
                 poisoner.send(poison)
         self.bad_places |= set(poisoner.places())

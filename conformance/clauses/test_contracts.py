@@ -12,7 +12,7 @@ from conformance.drivers.feeding import wait_until_drained
 from conformance.drivers.record_fates import KindSender
 from conformance.drivers.record_kinds import kinds
 from conformance.drivers.table_view import view_table
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.records.definition import RECORD_TYPES
 
 contracts = pytest.importorskip("conformance.contracts", reason="pandera is not installed")
@@ -32,16 +32,16 @@ FLAG_BITS = {
     minimum_samples=72,
     remedy="see k2/records/validation.py; conformance/contracts.py says the same with pandera",
 )
-def test_the_tables_keep_their_contracts(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_the_tables_keep_their_contracts(stack: Stack, clause: ClauseRun) -> None:
     with clause.history() as history:
-        sender = KindSender(stack.settings.kafka.bootstrap_servers)
+        sender = KindSender(stack)
         sender.send(list(kinds()))
         for data_type in RECORD_TYPES:
             stack.start_consumer(data_type)
         wait_until_drained(stack, history, sender.ends())
         storage = stack.settings.storage
         for data_type, record_type in RECORD_TYPES.items():
-            rows = view_table(storage.catalog_uri, storage.warehouse, record_type.table).rows
+            rows = view_table(storage, record_type.table).rows
             flags = rows["quality_flags"].to_pylist()
             flagged = {
                 name: [row for row, value in enumerate(flags) if value & bit]

@@ -14,8 +14,7 @@ from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.live_files import missing_files, shrunken_snapshots
 from conformance.drivers.observing import observe_tables
-from conformance.stacks.base import CutPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import CutPlan, NewStack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import TRADE
 
@@ -33,14 +32,16 @@ AT_ONCE = {"K2_RETRY__FIRST_WAIT_SECONDS": "0.01", "K2_RETRY__LONGEST_WAIT_SECON
     minimum_samples=CUTS,
     remedy="see TableWriter._commit_once and _forget: what was not answered must stay, and progress be read again",
 )
-def test_commits_whose_answers_were_cut_off_are_settled_by_the_table(clause: ClauseRun, tmp_path: Path) -> None:
+def test_commits_whose_answers_were_cut_off_are_settled_by_the_table(
+    clause: ClauseRun, tmp_path: Path, new_stack: NewStack
+) -> None:
     delivery = clause.part(
         "cut_off_answers/rows", ("CON-6f",), "delivery", "Nothing is lost or twice after cut-off answers", RECORDS
     )
     evidence = tmp_path / "cuts.jsonl"
-    with EmbeddedStack(tmp_path, batch_rows=BATCH_ROWS) as stack:
+    with new_stack(tmp_path, batch_rows=BATCH_ROWS) as stack:
         storage = stack.settings.storage
-        table = (storage.catalog_uri, storage.warehouse, TRADE.table)
+        table = (storage, TRADE.table)
         with delivery.history(seed=21) as history:
             fed = feed_records(stack, SyntheticExchange(SyntheticSettings(seed=21, records=RECORDS, trade_share=1.0)))
             consumer = stack.start_consumer("trades", CutPlan(CUTS, evidence), AT_ONCE)

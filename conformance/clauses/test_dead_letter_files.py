@@ -27,9 +27,9 @@ from conformance.drivers.letter_files import (
 )
 from conformance.drivers.log_tap import read_all
 from conformance.drivers.observing import observe_tables
-from conformance.drivers.poisoning import COPIES, TOPIC, Poison, Poisoner, letter_table, poisons
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.drivers.poisoning import COPIES, Poison, Poisoner, letter_table, poisons, trades_topic
+from conformance.stacks.base import NewStack, SignalPlan, Stack
+from conformance.stacks.letter_writer import TOPIC as LETTERS_TOPIC
 from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
@@ -72,7 +72,7 @@ LETTERS_A_WRITER = by_profile(smoke=300, full=3_000)
     remedy="see DeadLetterQueue.send and DeadLetterFiles.write: nothing is committed before it is synced",
 )
 def test_letters_without_a_topic_outlive_their_consumer(
-    clause: ClauseRun, tmp_path: Path, step: str, code: int, environment: Mapping[str, str]
+    clause: ClauseRun, tmp_path: Path, step: str, code: int, environment: Mapping[str, str], new_stack: NewStack
 ) -> None:
     files_part = clause.part(
         "dead_letter_files/killed_files",
@@ -83,11 +83,11 @@ def test_letters_without_a_topic_outlive_their_consumer(
     )
     plan = SignalPlan(step, KILLED_AT_BATCH, tmp_path / "kill.jsonl")
     with (
-        EmbeddedStack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
+        new_stack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
         clause.history(seed=81, required_kinds=sorted({poison.kind for poison in poisons()})) as history,
     ):
         directory = stack.settings.dead_letters.directory
-        with Poisoner(stack.settings.kafka.bootstrap_servers) as poisoner:
+        with Poisoner(stack) as poisoner:
             fed = feed_in_parts(stack, poisoner.among(trades(81), POISON_EVERY, PARTITIONS))
         stack.command_broker("fail_requests", api_key=PRODUCE_API_KEY, error_codes=[code] * ENDLESS)
         status = stack.start_consumer("trades", plan, environment).wait(DEATH_TIMEOUT_SECONDS)
@@ -95,7 +95,7 @@ def test_letters_without_a_topic_outlive_their_consumer(
         before = file_table(directory)
         stack.start_consumer("trades", None, environment)
         wait_until_drained(stack, history, latest(fed.acknowledged_ends(), poisoner.ends()))
-        in_topic = read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(TOPIC)])
+        in_topic = read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(trades_topic(stack))])
         history.observe("poison", poisoner.table())
         history.observe("dead_letters", letter_table([*in_topic, *letters_in_files(directory)]))
         history.observe("fed", fed.table("trades"), "trades")
@@ -117,14 +117,14 @@ def test_letters_without_a_topic_outlive_their_consumer(
     minimum_samples=POISON + 1,
     remedy="see DeadLetterFiles: the line that would pass the limit begins the next file",
 )
-def test_files_rotate_between_lines(clause: ClauseRun, tmp_path: Path) -> None:
+def test_files_rotate_between_lines(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     limits = {"max_size_bytes": int(SMALL_MB * BYTES_A_MB), "each_once": True}
     with (
-        EmbeddedStack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
+        new_stack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
         clause.history(seed=82, **limits) as history,
     ):
         directory = stack.settings.dead_letters.directory
-        with Poisoner(stack.settings.kafka.bootstrap_servers) as poisoner:
+        with Poisoner(stack) as poisoner:
             poisoner.send(LONG_POISON, partition=0)
             fed = feed_in_parts(stack, poisoner.among(trades(82), POISON_EVERY, PARTITIONS))
         stack.command_broker("fail_requests", api_key=PRODUCE_API_KEY, error_codes=[REFUSED] * ENDLESS)
@@ -168,10 +168,10 @@ def test_racing_writers_that_are_killed_keep_their_letters(
     }
     with clause.history(seed=83, **plan) as history:
         evidence = race(directory, max_size_mb, tmp_path)
-        history.observe("written", written_table(TOPIC, evidence))
+        history.observe("written", written_table(LETTERS_TOPIC, evidence))
         history.observe("lines", line_table(directory))
     with power_cut.history(seed=83, **plan) as history:
-        history.observe("written", written_table(TOPIC, evidence))
+        history.observe("written", written_table(LETTERS_TOPIC, evidence))
         history.observe("lines", line_table(after_a_power_cut(directory, evidence, tmp_path / "after-power-cut")))
     clause.judge()
     power_cut.judge()
@@ -217,7 +217,7 @@ def wait_until_kept(evidence: Path, letters: int) -> None:
         time.sleep(0.05)
 
 
-def feed_in_parts(stack: EmbeddedStack, records: Iterator[FeedRecord]) -> Fed:
+def feed_in_parts(stack: Stack, records: Iterator[FeedRecord]) -> Fed:
     """Feed as many records as a batch holds, and wait, again and again: so bad messages lie in every batch."""
     items: list[tuple[FeedRecord, Delivery]] = []
     while part := list(itertools.islice(records, BATCH_ROWS)):

@@ -22,16 +22,16 @@ from conformance.drivers.log_tap import read_all
 from conformance.drivers.poisoning import (
     COPIES,
     KEY,
-    TOPIC,
     Place,
     Poison,
     Poisoner,
     digest,
     headers_of,
     letter_table,
+    trades_topic,
 )
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import dead_letter_topic
 
@@ -67,15 +67,15 @@ ERRORS: Mapping[str, set[tuple[str, str]]] = {
     minimum_samples=3 * POISON + len(ERRORS),
     remedy="see take_inventory in k2/assembly/dead_letters.py and k2/commands/dead_letter_output.py",
 )
-def test_every_dead_letter_is_listed_and_can_be_shown(clause: ClauseRun, tmp_path: Path) -> None:
+def test_every_dead_letter_is_listed_and_can_be_shown(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     settings = SyntheticSettings(
         seed=91, records=POISON * POISON_EVERY, trade_share=1.0, duplicate_rate=0, gap_rate=0, reorder_rate=0
     )
     with (
-        EmbeddedStack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
+        new_stack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack,
         clause.history(seed=settings.seed) as history,
     ):
-        with Poisoner(stack.settings.kafka.bootstrap_servers) as poisoner:
+        with Poisoner(stack) as poisoner:
             fed = feed_records(stack, poisoner.among(SyntheticExchange(settings), POISON_EVERY, PARTITIONS))
         # The letters of the first batch go to a file, all others to their topic.
         stack.command_broker("fail_requests", api_key=PRODUCE_API_KEY, error_codes=[TOO_LARGE])
@@ -86,14 +86,14 @@ def test_every_dead_letter_is_listed_and_can_be_shown(clause: ClauseRun, tmp_pat
     clause.judge()
 
 
-def record_listing(history: HistoryWriter, stack: EmbeddedStack, placed: Mapping[Place, Poison]) -> None:
+def record_listing(history: HistoryWriter, stack: Stack, placed: Mapping[Place, Poison]) -> None:
     """What the listings say, beside what was sent and where it is kept."""
     listing = dlq(stack, "list", "--json")
     letters = listing.objects
     record_fact(history, "exit code and complaints of the listing", [0, ""], ending, listing)
     sent = sorted([*place, digest(poison.value)] for place, poison in placed.items())
     record_fact(history, "letters listed", sent, lambda: [coordinates(one) for one in letters], samples=POISON)
-    record_fact(history, "letters under another's error", [], misnamed, letters, placed, samples=POISON)
+    record_fact(history, "letters under another's error", [], misnamed, stack, letters, placed, samples=POISON)
     kept, said = where_kept(stack), {str(coordinates(one)[:2]): kinds_of_place(one) for one in letters}
     record_fact(history, "where each letter is kept", kept, lambda: said, samples=POISON)
     both = [["file"], ["topic"]]
@@ -105,14 +105,16 @@ def record_listing(history: HistoryWriter, stack: EmbeddedStack, placed: Mapping
     record_fact(history, "counts a person reads", counts, counts_for_people, dlq(stack, "list"))
 
 
-def record_shown(history: HistoryWriter, stack: EmbeddedStack, placed: Mapping[Place, Poison]) -> None:
+def record_shown(history: HistoryWriter, stack: Stack, placed: Mapping[Place, Poison]) -> None:
     """A letter of each kind as it is shown, beside what was sent."""
     one_of_each = {poison.kind: (number, place) for number, (place, poison) in enumerate(placed.items())}
-    commands = [("show", TOPIC, *map(str, place), "--json") for _, place in one_of_each.values()]
+    commands = [("show", trades_topic(stack), *map(str, place), "--json") for _, place in one_of_each.values()]
     with ThreadPoolExecutor(2, thread_name_prefix="operator") as pool:
         answers = list(pool.map(lambda command: dlq(stack, *command), commands))
+    topic = trades_topic(stack)
     for (kind, (number, place)), answer in zip(one_of_each.items(), answers, strict=True):
-        record_fact(history, f"{kind} as it is shown", as_sent(number, place, placed[place]), as_shown, kind, answer)
+        wanted = as_sent(topic, number, place, placed[place])
+        record_fact(history, f"{kind} as it is shown", wanted, as_shown, kind, answer)
 
 
 def ending(answer: Answer) -> list[Any]:
@@ -125,21 +127,21 @@ def coordinates(letter: Mapping[str, Any]) -> list[Any]:
     return [letter["partition"], letter["offset"], letter["sha256"] or "none"]
 
 
-def misnamed(letters: list[dict[str, Any]], placed: Mapping[Place, Poison]) -> list[str]:
+def misnamed(stack: Stack, letters: list[dict[str, Any]], placed: Mapping[Place, Poison]) -> list[str]:
     """Letters whose stage and error class are none of those of their kind."""
     wrong = []
     for letter in letters:
         kind = placed[letter["partition"], letter["offset"]].kind
         error = (letter["stage"], letter["error_class"])
-        if error not in ERRORS[kind] or letter["topic"] != TOPIC or not letter["message"]:
+        if error not in ERRORS[kind] or letter["topic"] != trades_topic(stack) or not letter["message"]:
             wrong.append(f"{kind}: {'/'.join(error)} {letter['message']!r}")
     return wrong
 
 
-def where_kept(stack: EmbeddedStack) -> dict[str, list[str]]:
+def where_kept(stack: Stack) -> dict[str, list[str]]:
     """Whether topic or files hold each letter, read without K2."""
     found = defaultdict(set)
-    in_topic = read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(TOPIC)])
+    in_topic = read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(trades_topic(stack))])
     for kind, messages in (("topic", in_topic), ("file", letters_in_files(stack.settings.dead_letters.directory))):
         for letter in letter_table(messages).to_pylist():
             found[str([letter["kafka_partition"], letter["kafka_offset"]])].add(kind)
@@ -158,11 +160,11 @@ def counts_for_people(answer: Answer) -> dict[str, int]:
     return {f"{row[0]} {row[1]}": int(row[2]) for row in cells if len(row) == 4}
 
 
-def as_sent(number: int, place: Place, poison: Poison) -> dict[str, Any]:
+def as_sent(topic: str, number: int, place: Place, poison: Poison) -> dict[str, Any]:
     """What must be shown of a bad message."""
     headers = headers_of(number, poison).items()
     return {
-        "source": [TOPIC, *place],
+        "source": [topic, *place],
         "is_its_error": True,
         "key": base64_text(KEY),
         "value": base64_text(poison.value),

@@ -14,8 +14,7 @@ from conformance.clause import ClauseRun
 from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
 from conformance.drivers.observing import observe_tables
 from conformance.drivers.poisoning import COPIES, Poisoner, letter_table, poisons, read_letters
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import SignalPlan, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
 DEATH_TIMEOUT_SECONDS = 60
@@ -31,7 +30,7 @@ REQUEST_TIMED_OUT = 7
     minimum_samples=12 * COPIES,
     remedy="see k2/records/decode.py for what is rejected and k2/ingestion/dead_letters.py for what is kept of it",
 )
-def test_every_bad_message_becomes_a_dead_letter_and_no_row(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_every_bad_message_becomes_a_dead_letter_and_no_row(stack: Stack, clause: ClauseRun) -> None:
     follow_poison(stack, clause, None)
 
 
@@ -43,9 +42,7 @@ def test_every_bad_message_becomes_a_dead_letter_and_no_row(stack: EmbeddedStack
     minimum_samples=12 * COPIES,
     remedy="see the order of REJECT and COMMIT in k2/ingestion/consumer.py",
 )
-def test_a_kill_between_dead_letter_and_commit_loses_no_reject(
-    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
-) -> None:
+def test_a_kill_between_dead_letter_and_commit_loses_no_reject(stack: Stack, clause: ClauseRun, tmp_path: Path) -> None:
     follow_poison(stack, clause, SignalPlan("REJECT", 1, tmp_path / "kills.jsonl"))
 
 
@@ -58,12 +55,12 @@ def test_a_kill_between_dead_letter_and_commit_loses_no_reject(
     remedy="see DeadLetterQueue.send: a batch's acknowledgements must be awaited before its commit",
 )
 def test_dead_letters_are_complete_although_their_broker_refuses_at_first(
-    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
+    stack: Stack, clause: ClauseRun, tmp_path: Path
 ) -> None:
     follow_poison(stack, clause, SignalPlan("COMMIT", 1, tmp_path / "kills.jsonl"), refusals=4)
 
 
-def follow_poison(stack: EmbeddedStack, clause: ClauseRun, plan: SignalPlan | None, refusals: int = 0) -> None:
+def follow_poison(stack: Stack, clause: ClauseRun, plan: SignalPlan | None, refusals: int = 0) -> None:
     """Send bad messages between good ones, consume them, and judge.
 
     A plan kills the first consumer; the broker answers the consumer's first requests to produce with a passing error.
@@ -77,7 +74,7 @@ def follow_poison(stack: EmbeddedStack, clause: ClauseRun, plan: SignalPlan | No
         )
         records = iter(exchange)
         before = feed_records(stack, itertools.islice(records, 1_000))
-        with Poisoner(stack.settings.kafka.bootstrap_servers) as poisoner:
+        with Poisoner(stack) as poisoner:
             for poison in planned:
                 poisoner.send(poison)
         after = feed_records(stack, records)

@@ -15,7 +15,6 @@ import pytest
 
 from conformance.clause import ClauseRun
 from conformance.drivers import http
-from conformance.drivers.absent_warehouse import current_metadata
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.levels import (
@@ -34,10 +33,11 @@ from conformance.drivers.logged_changes import (
     too_close,
 )
 from conformance.drivers.observing import observe_tables
-from conformance.drivers.outages import broker_down, impatient_catalog, locked_catalog
+from conformance.drivers.outages import outage
 from conformance.drivers.silence import METRICS, comes_true, metrics_url
+from conformance.drivers.table_view import metadata_location
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Outage, Stack
 from k2.embedded.processes import ChildProcess
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import TRADE
@@ -61,13 +61,13 @@ START, WITHIN_AN_HOUR = "2024-08-09T00:00:00Z", "2024-08-09T00:30:00Z"
     minimum_samples=12,
     remedy="see k2/resilience/degradation.py for the rule, k2/resilience/signals.py for what it follows from",
 )
-def test_levels_follow_an_outage_and_do_not_flap(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_levels_follow_an_outage_and_do_not_flap(stack: Stack, clause: ClauseRun) -> None:
     bands = {level.lower(): [seconds, 0.0] for level, seconds in ENTERED_AFTER_SECONDS.items()}
     with clause.history(hold_seconds=HOLD_SECONDS, bands=bands) as history:
-        api = stack.start_api({**BREAKER, **impatient_catalog(stack), **away_bands(bands), **quick(HOLD_SECONDS)})
+        api = stack.start_api({**BREAKER, **stack.impatience(), **away_bands(bands), **quick(HOLD_SECONDS)})
         time.sleep(CONTROL_SECONDS)
         record_fact(history, "changes without a failure", [], lambda: level_changes(stack, "api"))
-        with locked_catalog(stack, history):
+        with outage(stack, history, Outage.CATALOG_LOCKED):
             record_fact(history, "SHUTDOWN comes", True, shows_level, api, "SHUTDOWN", ask_catalog)
         record_fact(history, "NOMINAL comes back", True, shows_level, api, "NOMINAL")
         changes = level_changes(stack, "api")
@@ -75,7 +75,7 @@ def test_levels_follow_an_outage_and_do_not_flap(stack: EmbeddedStack, clause: C
         record_fact(history, "levels of one outage", path, lambda: [change.after for change in changes], samples=6)
         record_fact(history, "levels entered before their threshold", [], early_levels, stack)
         for _ in range(FLICKERS):
-            with locked_catalog(stack, history):
+            with outage(stack, history, Outage.CATALOG_LOCKED):
                 ask_for(FLICKER_SECONDS, api)
             ask_for(FLICKER_SECONDS, api)
         record_fact(history, "NOMINAL comes back after the flicker", True, shows_level, api, "NOMINAL")
@@ -97,14 +97,14 @@ def test_levels_follow_an_outage_and_do_not_flap(stack: EmbeddedStack, clause: C
     minimum_samples=60,
     remedy="see k2/resilience/shedding.py for the table, k2/api/shedding.py for how it is kept",
 )
-def test_each_level_of_the_api_sheds_what_the_table_says(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_each_level_of_the_api_sheds_what_the_table_says(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=91) as history:
         fill(stack, history)
         # Straight to the most severe level; on the way down each lasts long enough to be looked at.
         bands = away_bands({"shutdown": [0.1, 0.0]})
-        api = stack.start_api({**BREAKER, **impatient_catalog(stack), **bands, **quick(2.0)})
+        api = stack.start_api({**BREAKER, **stack.impatience(), **bands, **quick(2.0)})
         observe_level(history, stack, api, "NOMINAL")
-        with locked_catalog(stack, history):
+        with outage(stack, history, Outage.CATALOG_LOCKED):
             record_fact(history, "SHUTDOWN comes", True, shows_level, api, "SHUTDOWN", ask_catalog)
         record_fact(history, "the catalog is read again", True, comes_true, lambda: ask_catalog(api))
         for level in ("SHUTDOWN", "CRITICAL", "DEGRADED", "NOMINAL"):
@@ -121,11 +121,11 @@ def test_each_level_of_the_api_sheds_what_the_table_says(stack: EmbeddedStack, c
     minimum_samples=RECORDS,
     remedy="see k2/resilience/shedding.py for the table, MarketDataConsumer for how it is kept",
 )
-def test_each_level_of_a_consumer_sheds_what_the_table_says(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_each_level_of_a_consumer_sheds_what_the_table_says(stack: Stack, clause: ClauseRun) -> None:
     facts_part = clause.part("levels/consumer/shed", ("RES-2b",), "facts", "What a consumer sheds, and says", 9)
     with clause.history(seed=92) as history, facts_part.history(seed=92) as facts:
         fed = feed_records(stack, records(92))
-        before = current_metadata(stack, TRADE.table)
+        before = metadata_location(stack.settings.storage, TRADE.table)
         small = {"K2_DEGRADATION__MEMORY_LIMIT_BYTES": "1000000", **quick(0.3)}
         starved = stack.start_consumer("trades", environment=small)
         record_fact(facts, "exit code of one short of memory", 75, exit_code, starved)
@@ -133,13 +133,15 @@ def test_each_level_of_a_consumer_sheds_what_the_table_says(stack: EmbeddedStack
         record_fact(
             facts, "its levels", ["SHUTDOWN"], lambda: [c.after for c in level_changes(stack, "consumer-trades")]
         )
-        record_fact(facts, "what the table names after it", before, current_metadata, stack, TRADE.table)
+        record_fact(
+            facts, "what the table names after it", before, metadata_location, stack.settings.storage, TRADE.table
+        )
         environment = {**METRICS, **BREAKER, **away_bands({"critical": [0.1, 0.0], "shutdown": [0.2, 0.0]})}
         consumer = stack.start_consumer("trades", environment={**environment, **quick(0.3)})
         url = metrics_url(consumer)
         wait_until_drained(stack, history, fed.acknowledged_ends(), lambda: consumer.returncode() is None)
         record_fact(facts, "age exported while nominal", True, exports_age, url)
-        with broker_down(stack, history):
+        with outage(stack, history, Outage.BROKER_DOWN):
             record_fact(
                 facts, "CRITICAL comes", True, comes_true, lambda: exported_level(url, "consumer") == "CRITICAL"
             )
@@ -183,7 +185,7 @@ REQUESTS: tuple[tuple[str, Callable[[str], http.Answer], tuple[str, str, str]], 
 )
 
 
-def observe_level(history: HistoryWriter, stack: EmbeddedStack, api: str, level: str) -> None:
+def observe_level(history: HistoryWriter, stack: Stack, api: str, level: str) -> None:
     """Record what becomes of each request at a level, what is counted, and where the level is shown."""
     place = LEVELS.index(level)
     labels = {"level": level}
@@ -277,7 +279,7 @@ def ask_for(seconds: float, api: str) -> None:
         ask_catalog(api)
 
 
-def early_levels(stack: EmbeddedStack) -> list[str]:
+def early_levels(stack: Stack) -> list[str]:
     """Levels of the first outage that were entered before the catalog had been away for so long."""
     opened = breaker_changes(stack, "api", "catalog")[:1]
     return [
@@ -319,7 +321,7 @@ def records(seed: int) -> SyntheticExchange:
     )
 
 
-def fill(stack: EmbeddedStack, history: HistoryWriter) -> None:
+def fill(stack: Stack, history: HistoryWriter) -> None:
     """Put the records into the table."""
     ends = feed_records(stack, records(91)).acknowledged_ends()
     consumer = stack.start_consumer("trades")

@@ -17,9 +17,9 @@ from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import DRAIN_TIMEOUT_SECONDS, feed_records, table_offsets
 from conformance.drivers.silence import METRICS, gauge, metrics_url, wait_until
 from conformance.drivers.table_view import view_table
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-from k2.records.definition import RECORD_TYPES, topic
+from k2.records.definition import RECORD_TYPES
 
 DATA_TYPE, EXCHANGE = "quotes", "BINANCE"
 PARTITIONS, BATCH_ROWS, WAITING_ROWS = 4, 1_000, 300
@@ -35,14 +35,14 @@ SETTLE_SECONDS = 10.0
     minimum_samples=PARTITIONS + 4,
     remedy="see k2/ingestion/log_reader.py for the ends of the log, k2/storage/freshness.py for the newest row",
 )
-def test_exported_lag_and_freshness_are_those_of_log_and_table(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_exported_lag_and_freshness_are_those_of_log_and_table(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=31) as history:
         records = SyntheticSettings(seed=31, records=BATCH_ROWS + WAITING_ROWS, trade_share=0.0)
         ends = feed_records(stack, SyntheticExchange(records)).acknowledged_ends()
         url = metrics_url(stack.start_consumer(DATA_TYPE, environment=ONE_BATCH))
         wait_until(lambda: bool(table_offsets(stack)), DRAIN_TIMEOUT_SECONDS, "the first batch was not committed")
         held = table_offsets(stack)
-        topic_name = topic("crypto", DATA_TYPE)
+        topic_name = stack.topic("crypto", DATA_TYPE)
         expected = {place: ends.get(place, 0) - held.get(place, 0) for place in places(topic_name)}
         settle(lambda: {place: exported_lag(url, place) for place in expected} == expected)
         for place, lag in expected.items():
@@ -73,10 +73,10 @@ def exported_lag(url: str, place: tuple[str, int]) -> float | None:
     return gauge(http.get(url).body, "k2_consumer_lag_messages", labels)
 
 
-def newest_times(stack: EmbeddedStack) -> dict[str, int]:
+def newest_times(stack: Stack) -> dict[str, int]:
     """The latest times of any row, from the rows themselves."""
     storage = stack.settings.storage
-    rows = view_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[DATA_TYPE].table).rows
+    rows = view_table(storage, RECORD_TYPES[DATA_TYPE].table).rows
     return {name: pc.max(rows.column(name)).as_py() for name in ("event_time_ns", "receive_time_ns")}
 
 

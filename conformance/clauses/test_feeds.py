@@ -26,7 +26,7 @@ from conformance.drivers.feed_command import feed, summary
 from conformance.drivers.feed_files import Line
 from conformance.drivers.sequences import reported_gaps
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 
 COPIES = 20
 EXIT_DONE, EXIT_SOME_REFUSED = 0, 65
@@ -41,7 +41,7 @@ USDM_INVERSIONS = {
 SEQUENCE_HEADER = b"event_time,symbol,price,quantity,trade_id"
 
 
-def follow_file(stack: EmbeddedStack, history: HistoryWriter, path: Path, lines: list[Line], *arguments: str) -> Answer:
+def follow_file(stack: Stack, history: HistoryWriter, path: Path, lines: list[Line], *arguments: str) -> Answer:
     """Feed one file and record what was said of its lines, and the rows they became."""
     name, rejects = path.name, path.with_suffix(".rejects")
     before = {data_type: row_count(stack, data_type) for data_type in feed_files.records_in(lines)}
@@ -59,7 +59,7 @@ def follow_file(stack: EmbeddedStack, history: HistoryWriter, path: Path, lines:
     return answer
 
 
-def row_count(stack: EmbeddedStack, data_type: str) -> int:
+def row_count(stack: Stack, data_type: str) -> int:
     """How many rows a table has, of the exchanges these clauses feed."""
     return sum(exchange_rows(stack, exchange, data_type).num_rows for exchange in ("ASX", "BINANCE", "NYSE"))
 
@@ -72,7 +72,7 @@ def row_count(stack: EmbeddedStack, data_type: str) -> int:
     minimum_samples=13 * COPIES,
     remedy=REMEDY,
 )
-def test_every_line_of_a_capture_is_accounted_for(stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path) -> None:
+def test_every_line_of_a_capture_is_accounted_for(stack: Stack, clause: ClauseRun, tmp_path: Path) -> None:
     lines = feed_files.capture_lines(COPIES)
     with clause.history() as history:
         for data_type in ("trades", "quotes"):
@@ -86,7 +86,7 @@ def test_every_line_of_a_capture_is_accounted_for(stack: EmbeddedStack, clause: 
     clause.judge()
 
 
-def receive_times(stack: EmbeddedStack) -> list[int]:
+def receive_times(stack: Stack) -> list[int]:
     """Receive times of the trades, ns."""
     times: list[int] = exchange_rows(stack, "BINANCE", "trades")["receive_time_ns"].to_pylist()
     return times
@@ -105,7 +105,7 @@ def is_one_moment(times: list[int]) -> bool:
     minimum_samples=74_655,
     remedy=REMEDY,
 )
-def test_a_recorded_futures_capture_is_read_completely(stack: EmbeddedStack, clause: ClauseRun, captures: Path) -> None:
+def test_a_recorded_futures_capture_is_read_completely(stack: Stack, clause: ClauseRun, captures: Path) -> None:
     path = captures / "binance_usdm" / "ethusdt_20240808.gz"
     truth = read_truth(path)
     with clause.history() as history:
@@ -130,7 +130,7 @@ def test_a_recorded_futures_capture_is_read_completely(stack: EmbeddedStack, cla
     minimum_samples=14 * COPIES,
     remedy=REMEDY,
 )
-def test_every_line_of_csv_files_is_accounted_for(stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path) -> None:
+def test_every_line_of_csv_files_is_accounted_for(stack: Stack, clause: ClauseRun, tmp_path: Path) -> None:
     files: dict[str, tuple[str, list[Line], list[str]]] = {
         "trades": ("trades.csv.gz", feed_files.csv_trades(COPIES),
                    ["--column", "venue=last_venue", "--column", "vendor_data.notes=notes"]),
@@ -154,12 +154,12 @@ def test_every_line_of_csv_files_is_accounted_for(stack: EmbeddedStack, clause: 
     clause.judge()
 
 
-def last_digits(stack: EmbeddedStack) -> list[int]:
+def last_digits(stack: Stack) -> list[int]:
     """The nanoseconds of the trades' event times, below a microsecond."""
     return sorted({time % 1_000 for time in exchange_rows(stack, "ASX", "trades")["event_time_ns"].to_pylist()})
 
 
-def noted(stack: EmbeddedStack) -> list[str]:
+def noted(stack: Stack) -> list[str]:
     """What the trades' vendor_data keeps under `notes`."""
     return sorted(
         {dict(entries)["notes"] for entries in exchange_rows(stack, "ASX", "trades")["vendor_data"].to_pylist()}
@@ -175,7 +175,7 @@ def noted(stack: EmbeddedStack) -> list[str]:
     remedy="see the docstrings of k2/feeds/binance.py and k2/feeds/csv_feed.py for what is a sequence",
 )
 def test_a_number_that_no_feed_declares_a_sequence_is_not_tracked(
-    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
+    stack: Stack, clause: ClauseRun, tmp_path: Path
 ) -> None:
     jumping = [Line("headers", SEQUENCE_HEADER)] + [
         Line("trades", f"2024-08-09T10:00:00Z,BHP,41.5,1,{5 * number}".encode()) for number in range(COPIES)
@@ -205,7 +205,7 @@ def test_a_number_that_no_feed_declares_a_sequence_is_not_tracked(
     clause.judge()
 
 
-def events_of(stack: EmbeddedStack) -> list[str | None]:
+def events_of(stack: Stack) -> list[str | None]:
     """The sequence events of the ASX's trades, sorted, null last."""
     found: list[str | None] = exchange_rows(stack, "ASX", "trades")["sequence_event"].to_pylist()
     return sorted(found, key=lambda event: (event is None, event))
@@ -225,7 +225,7 @@ def source_ranges(api_url: str) -> list[list[int]]:
     minimum_samples=10,
     remedy="see k2/feeds/us_equity.py, and k2/ingestion/judging.py for rows without a source number",
 )
-def test_equal_ticks_are_rows_of_their_own(stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path) -> None:
+def test_equal_ticks_are_rows_of_their_own(stack: Stack, clause: ClauseRun, tmp_path: Path) -> None:
     trades = "".join(f"{34_200_000 + number // 10},139400,100,P,2000,{number % 2}\n" for number in range(10 * COPIES))
     sides = ("138400,700,0,0", "0,0,139500,20000", "138400,700,139500,100")
     quotes = "".join(f"{34_200_000 + number // 10},{sides[number % 3]},Q,1,0\n" for number in range(10 * COPIES))
@@ -256,7 +256,7 @@ def identity(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["topic"], row["kafka_partition"], row["kafka_offset"], row["session"], row["session_sequence"]
 
 
-def follow_zips(stack: EmbeddedStack, history: HistoryWriter, zips: dict[str, Path], day: str, time: str) -> None:
+def follow_zips(stack: Stack, history: HistoryWriter, zips: dict[str, Path], day: str, time: str) -> None:
     """Feed zips of ticks, and record how the rows differ from an independent reading of them."""
     named = [part for path in zips.values() for part in ("--us-equity", str(path))]
     answer = feed(stack, history, *named, "--exchange", "NYSE", "--window", EMBEDDED_WINDOW, "--json")
@@ -270,7 +270,7 @@ def follow_zips(stack: EmbeddedStack, history: HistoryWriter, zips: dict[str, Pa
         record_fact(history, f"{name}: invented numbers", 0, values_that_must_be_null, stack, "NYSE", data_type)
 
 
-def follow_recorded_ticks(stack: EmbeddedStack, clause: ClauseRun, captures: Path, *kinds: tuple[str, str]) -> None:
+def follow_recorded_ticks(stack: Stack, clause: ClauseRun, captures: Path, *kinds: tuple[str, str]) -> None:
     """Feed recorded days of US equity ticks and judge."""
     zips = {data_type: captures / "us_equity" / f"bac_20131007_{name}.zip" for data_type, name in kinds}
     with clause.history() as history:
@@ -288,7 +288,7 @@ def follow_recorded_ticks(stack: EmbeddedStack, clause: ClauseRun, captures: Pat
     minimum_samples=88_172,
     remedy=REMEDY,
 )
-def test_every_recorded_trade_tick_is_a_row(stack: EmbeddedStack, clause: ClauseRun, captures: Path) -> None:
+def test_every_recorded_trade_tick_is_a_row(stack: Stack, clause: ClauseRun, captures: Path) -> None:
     follow_recorded_ticks(stack, clause, captures, ("trades", "trade"))
 
 
@@ -301,5 +301,5 @@ def test_every_recorded_trade_tick_is_a_row(stack: EmbeddedStack, clause: Clause
     minimum_samples=476_855,
     remedy=REMEDY,
 )
-def test_every_recorded_quote_tick_is_a_row(stack: EmbeddedStack, clause: ClauseRun, captures: Path) -> None:
+def test_every_recorded_quote_tick_is_a_row(stack: Stack, clause: ClauseRun, captures: Path) -> None:
     follow_recorded_ticks(stack, clause, captures, ("quotes", "quote"))

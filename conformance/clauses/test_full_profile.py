@@ -24,8 +24,7 @@ from conformance.drivers.poisoning import Poisoner, letter_table, poisons, read_
 from conformance.drivers.row_comparison import differing_verdicts, rows_out_of_order
 from conformance.drivers.sequences import Gap, reported_gaps
 from conformance.history import HistoryWriter
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, SignalPlan, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.consumer import consumer_group
 
@@ -44,6 +43,8 @@ SURVIVAL_FEED = SyntheticSettings(
     seed=70, symbols=SYMBOLS, records=200_000, trade_share=1.0, gap_rate=0.005, duplicate_rate=0.005,
     reorder_rate=0.005, reset_every=5_000,
 )  # fmt: skip
+# The judge looks at every snapshot, and there are more than are kept by default.
+ALL_SNAPSHOTS = {"K2_STORAGE__SNAPSHOTS_KEPT": "1000000"}
 SURVIVAL_POISON_EVERY = 300
 MILLION_FEED = SyntheticSettings(
     seed=71, symbols=SYMBOLS, records=1_000_000, trade_share=1.0, gap_rate=0.0, duplicate_rate=0.0, reorder_rate=0.0
@@ -62,11 +63,13 @@ KINDS = sorted({poison.kind for poison in poisons()})
     minimum_samples=SURVIVAL_FEED.records or 0,
     remedy="the operations of the history name step and batch of each kill; see k2/ingestion/consumer.py",
 )
-def test_a_consumer_killed_seventy_times_ends_as_if_it_never_died(clause: ClauseRun, tmp_path: Path) -> None:
+def test_a_consumer_killed_seventy_times_ends_as_if_it_never_died(
+    clause: ClauseRun, tmp_path: Path, new_stack: NewStack
+) -> None:
     steps = [step for step in STEPS for _ in range(KILLS_A_STEP)]
     random.Random(SURVIVAL_FEED.seed).shuffle(steps)
     with (
-        EmbeddedStack(tmp_path / "killed", partitions=PARTITIONS, batch_rows=SURVIVAL_BATCH_ROWS) as stack,
+        new_stack(tmp_path / "killed", partitions=PARTITIONS, batch_rows=SURVIVAL_BATCH_ROWS) as stack,
         clause.history(seed=SURVIVAL_FEED.seed, expected_kills=steps) as history,
     ):
         fed, poisoner = feed_with_poison(
@@ -92,7 +95,7 @@ def test_a_consumer_killed_seventy_times_ends_as_if_it_never_died(clause: Clause
         observe_in_bulk(history, fed, rows, snapshots)
     letters_part.judge()
     judge_order(clause, rows, snapshots)
-    judge_against_unkilled(clause, rows, gaps, tmp_path / "unkilled")
+    judge_against_unkilled(clause, rows, gaps, tmp_path / "unkilled", new_stack)
 
 
 @pytest.mark.full_profile
@@ -105,13 +108,15 @@ def test_a_consumer_killed_seventy_times_ends_as_if_it_never_died(clause: Clause
     minimum_samples=(MILLION_FEED.records or 0) // MILLION_POISON_EVERY,
     remedy="see k2/records/decode.py for what is rejected and k2/ingestion/dead_letters.py for what is kept of it",
 )
-def test_ten_thousand_bad_messages_among_a_million_become_dead_letters(clause: ClauseRun, tmp_path: Path) -> None:
+def test_ten_thousand_bad_messages_among_a_million_become_dead_letters(
+    clause: ClauseRun, tmp_path: Path, new_stack: NewStack
+) -> None:
     started = time.monotonic()
     with (
-        EmbeddedStack(tmp_path, partitions=PARTITIONS) as stack,
+        new_stack(tmp_path, partitions=PARTITIONS) as stack,
         clause.history(seed=MILLION_FEED.seed, required_kinds=KINDS) as history,
     ):
-        consumer = stack.start_consumer("trades")
+        consumer = stack.start_consumer("trades", environment=ALL_SNAPSHOTS)
         fed, poisoner = feed_with_poison(stack, MILLION_FEED, MILLION_POISON_EVERY, lambda: None)
         drain(stack, history, fed, poisoner)
         seconds, peak_mib = time.monotonic() - started, peak_memory_mib(consumer.pid)
@@ -125,35 +130,35 @@ def test_ten_thousand_bad_messages_among_a_million_become_dead_letters(clause: C
 
 
 def feed_with_poison(
-    stack: EmbeddedStack, settings: SyntheticSettings, every: int, meanwhile: Callable[[], None]
+    stack: Stack, settings: SyntheticSettings, every: int, meanwhile: Callable[[], None]
 ) -> tuple[FedColumns, Poisoner]:
     """Feed on a thread, a bad message after each `every` good ones, and do something else meanwhile."""
     with (
-        Poisoner(stack.settings.kafka.bootstrap_servers) as poisoner,
+        Poisoner(stack) as poisoner,
         ThreadPoolExecutor(1, thread_name_prefix="feeder") as pool,
     ):
         records = poisoner.among(SyntheticExchange(settings), every, PARTITIONS)
         feeding: Future[FedColumns] = pool.submit(feed_in_bulk, stack, records, WINDOW_MESSAGES)
         meanwhile()
         if not stack_consumes(stack):
-            stack.start_consumer("trades")
+            stack.start_consumer("trades", environment=ALL_SNAPSHOTS)
         fed = feeding.result(FEED_TIMEOUT_SECONDS)
     return fed, poisoner
 
 
-def stack_consumes(stack: EmbeddedStack) -> bool:
+def stack_consumes(stack: Stack) -> bool:
     """Whether the newest consumer still runs."""
     return stack.process("consumer-trades").returncode() is None
 
 
-def kill_after_each(stack: EmbeddedStack, history: HistoryWriter, steps: list[str], directory: Path) -> None:
+def kill_after_each(stack: Stack, history: HistoryWriter, steps: list[str], directory: Path) -> None:
     """Run a consumer to each of these deaths, one after the other, and record what Kafka had been told by then."""
     servers, group = stack.settings.kafka.bootstrap_servers, consumer_group(stack.settings)
     for number, step in enumerate(steps):
         plan = SignalPlan(step, KILLED_AT_BATCH, directory / f"kill-{number:02d}.jsonl")
         with history.invoke("harness", "kill") as invocation:
             started_ns = time.time_ns()
-            status = stack.start_consumer("trades", plan).wait(DEATH_TIMEOUT_SECONDS)
+            status = stack.start_consumer("trades", plan, ALL_SNAPSHOTS).wait(DEATH_TIMEOUT_SECONDS)
             evidence = json.loads(plan.evidence.read_text().splitlines()[0])
             invocation.attributes |= {
                 "step": evidence["step"],
@@ -161,11 +166,11 @@ def kill_after_each(stack: EmbeddedStack, history: HistoryWriter, steps: list[st
                 "exit_signal": -status,
                 "seconds_to_death": round((evidence["wall_ns"] - started_ns) / 1e9, 2),
             }
-        places = {("market.crypto.trades", partition): 0 for partition in range(PARTITIONS)}
+        places = {(stack.topic("crypto", "trades"), partition): 0 for partition in range(PARTITIONS)}
         observe_reported_offsets(history, stack, reported_offsets(servers, group, places))
 
 
-def drain(stack: EmbeddedStack, history: HistoryWriter, fed: FedColumns, poisoner: Poisoner) -> None:
+def drain(stack: Stack, history: HistoryWriter, fed: FedColumns, poisoner: Poisoner) -> None:
     """Wait until the table has passed everything that was sent."""
     ends = fed.ends()
     for place, end in poisoner.ends().items():
@@ -187,7 +192,9 @@ def judge_order(clause: ClauseRun, rows: pa.Table, snapshots: pa.Table) -> None:
     part.judge()
 
 
-def judge_against_unkilled(clause: ClauseRun, rows: pa.Table, gaps: list[Gap], directory: Path) -> None:
+def judge_against_unkilled(
+    clause: ClauseRun, rows: pa.Table, gaps: list[Gap], directory: Path, new_stack: NewStack
+) -> None:
     """The same feed through a consumer that is never killed gives the same rows, verdicts and open gaps."""
     part = clause.part(
         "survival/same_as_unkilled",
@@ -197,10 +204,10 @@ def judge_against_unkilled(clause: ClauseRun, rows: pa.Table, gaps: list[Gap], d
         minimum_samples=rows.num_rows,
     )
     with (
-        EmbeddedStack(directory, partitions=PARTITIONS, batch_rows=SURVIVAL_BATCH_ROWS) as stack,
+        new_stack(directory, partitions=PARTITIONS, batch_rows=SURVIVAL_BATCH_ROWS) as stack,
         part.history(seed=SURVIVAL_FEED.seed) as history,
     ):
-        stack.start_consumer("trades")
+        stack.start_consumer("trades", environment=ALL_SNAPSHOTS)
         fed, poisoner = feed_with_poison(stack, SURVIVAL_FEED, SURVIVAL_POISON_EVERY, lambda: None)
         drain(stack, history, fed, poisoner)
         unkilled, _ = bulk_view(stack)

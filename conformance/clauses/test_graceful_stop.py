@@ -13,8 +13,7 @@ from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, table_offsets
 from conformance.drivers.table_view import view_table
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, SignalPlan
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import TRADE
 
@@ -42,9 +41,11 @@ def graceful_stop(number: str, claim: str) -> pytest.MarkDecorator:
         pytest.param("SIGINT", id="sigint", marks=graceful_stop("SIGINT", "CON-3c")),
     ],
 )
-def test_a_consumer_asked_to_stop_finishes_the_batch_in_hand(clause: ClauseRun, tmp_path: Path, number: str) -> None:
+def test_a_consumer_asked_to_stop_finishes_the_batch_in_hand(
+    clause: ClauseRun, tmp_path: Path, number: str, new_stack: NewStack
+) -> None:
     evidence = tmp_path / "steps.jsonl"
-    with EmbeddedStack(tmp_path, batch_rows=BATCH_ROWS) as stack, clause.history(seed=3) as history:
+    with new_stack(tmp_path, batch_rows=BATCH_ROWS) as stack, clause.history(seed=3) as history:
         feed_records(stack, SyntheticExchange(SyntheticSettings(seed=3, records=RECORDS, trade_share=1.0)))
         consumer = stack.start_consumer("trades", SignalPlan("POLL", 2, evidence, number))
         record_fact(history, "exit status", 0, lambda: consumer.wait(STOP_TIMEOUT_SECONDS))
@@ -53,7 +54,7 @@ def test_a_consumer_asked_to_stop_finishes_the_batch_in_hand(clause: ClauseRun, 
         record_fact(history, "steps from the signal on", after, lambda: [step["step"] for step in steps])
         record_fact(history, "batches of these steps", [2], lambda: sorted({step["batch"] for step in steps}))
         storage = stack.settings.storage
-        rows = view_table(storage.catalog_uri, storage.warehouse, TRADE.table).rows
+        rows = view_table(storage, TRADE.table).rows
         record_fact(history, "messages taken in", 2 * BATCH_ROWS, lambda: sum(table_offsets(stack).values()))
         # Duplicates are planted, so there are fewer rows than messages; each row there is lies before the progress.
         record_fact(history, "rows beyond progress", 0, lambda: _beyond(rows.to_pylist(), table_offsets(stack)))

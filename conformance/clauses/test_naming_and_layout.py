@@ -16,7 +16,7 @@ from conformance.drivers import http
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.log_tap import LogTap, TappedMessage
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import QUOTE, TRADE, RecordType
 from k2.records.schemas import arrow_schema, avro_schema, table_schema
@@ -25,7 +25,6 @@ RECORDS = 2_000
 NS_A_DAY = 86_400 * 10**9
 # One minute before midnight, so that the records of a few minutes lie on two days.
 START_NS = 1_723_161_540 * 10**9
-TOPICS = ["market.crypto.quotes", "market.crypto.trades"]
 
 
 @pytest.mark.clause(
@@ -36,17 +35,19 @@ TOPICS = ["market.crypto.quotes", "market.crypto.trades"]
     minimum_samples=10,
     remedy="see k2/records/definition.py and k2/storage/catalog.py",
 )
-def test_names_and_layout_are_as_ruled(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_names_and_layout_are_as_ruled(stack: Stack, clause: ClauseRun) -> None:
     exchange = SyntheticExchange(SyntheticSettings(seed=9, records=RECORDS, start_time_ns=START_NS, rate_per_second=10))
+    prefix = stack.settings.kafka.topic_prefix
+    topics = [f"{prefix}market.crypto.quotes", f"{prefix}market.crypto.trades"]
     with clause.history(seed=9) as history:
         for data_type in ("trades", "quotes"):
             stack.start_consumer(data_type)
-        with LogTap(stack.settings.kafka.bootstrap_servers, TOPICS) as tap:
+        with LogTap(stack.settings.kafka.bootstrap_servers, topics) as tap:
             fed = feed_records(stack, exchange)
             messages = tap.wait_for(len(fed.items), timeout_seconds=30)
         wait_until_drained(stack, history, fed.acknowledged_ends())
         symbols = sorted({item.record["symbol"] for item, _ in fed.items})
-        record_fact(history, "topics with records", TOPICS, lambda: sorted({m.topic for m in messages}))
+        record_fact(history, "topics with records", topics, lambda: sorted({m.topic for m in messages}))
         record_fact(
             history,
             "keys",
@@ -81,13 +82,13 @@ def most_partitions_of_a_key(messages: Iterable[TappedMessage]) -> int:
     return max(len(partitions) for partitions in places.values())
 
 
-def partition_fields(stack: EmbeddedStack, name: str) -> list[str]:
+def partition_fields(stack: Stack, name: str) -> list[str]:
     """The table's partitioning, as PyIceberg reads it."""
     table = load(stack, name)
     return [f"{field.transform}({table.schema().find_column_name(field.source_id)})" for field in table.spec().fields]
 
 
-def days_with_files(stack: EmbeddedStack, name: str) -> list[int]:
+def days_with_files(stack: Stack, name: str) -> list[int]:
     """Days since 1970 of the partitions that hold files."""
     return sorted({task.file.partition[0] for task in load(stack, name).scan().plan_files()})
 
@@ -103,7 +104,7 @@ def listed_symbols(api_url: str, record_type: RecordType) -> list[str]:
     return sorted(row["symbol"] for row in answer.body["data"])
 
 
-def disagreements(stack: EmbeddedStack, record_type: RecordType) -> list[str]:
+def disagreements(stack: Stack, record_type: RecordType) -> list[str]:
     """Names and nullability on which the Avro, Arrow, planned and real table schemas differ."""
     avro = {field["name"]: isinstance(field["type"], list) for field in avro_schema(record_type)["fields"]}
     arrow = {field.name: field.nullable for field in arrow_schema(record_type)}
@@ -113,7 +114,7 @@ def disagreements(stack: EmbeddedStack, record_type: RecordType) -> list[str]:
     return found + [name for name in {*planned, *real} if planned.get(name) != real.get(name)]
 
 
-def load(stack: EmbeddedStack, name: str) -> Table:
+def load(stack: Stack, name: str) -> Table:
     """The table, opened without K2."""
     storage = stack.settings.storage
     return SqlCatalog("k2", uri=storage.catalog_uri, warehouse=storage.warehouse).load_table(name)

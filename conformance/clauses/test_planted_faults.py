@@ -21,7 +21,7 @@ from conformance.drivers.silence import METRICS, metrics_url
 from conformance.drivers.table_view import view_table
 from conformance.drivers.truth_file import Truth, read_truth_file
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.records.definition import RECORD_TYPES
 
 RECORDS = 16_000
@@ -58,9 +58,7 @@ FAULTS = (
     minimum_samples=400,
     remedy="see k2/feeds/truth_file.py for what was planted, k2/ingestion/judging.py for what became of it",
 )
-def test_what_two_exchanges_planted_is_what_is_reported(
-    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
-) -> None:
+def test_what_two_exchanges_planted_is_what_is_reported(stack: Stack, clause: ClauseRun, tmp_path: Path) -> None:
     truth_path = tmp_path / "truth.jsonl"
     plan = {"reject_classes": REJECT_CLASSES, "flags": {"crossed_quote": CROSSED_QUOTE_BIT}}
     with clause.history(seed=SEED, required_kinds=REQUIRED_KINDS, **plan) as history:
@@ -77,7 +75,7 @@ def test_what_two_exchanges_planted_is_what_is_reported(
         history.observe("dead_letters", dead_letters(stack))
         history.observe("counters", counters(urls))
     clause.judge()
-    judge_markets(clause, truth, rows, api_url)
+    judge_markets(clause, truth, rows, api_url, stack.settings.kafka.topic_prefix)
 
 
 def observe_truth(history: HistoryWriter, path: Path) -> Truth:
@@ -90,10 +88,10 @@ def observe_truth(history: HistoryWriter, path: Path) -> Truth:
     return truth
 
 
-def stored(stack: EmbeddedStack, data_type: str) -> pa.Table:
+def stored(stack: Stack, data_type: str) -> pa.Table:
     """Every row of a table."""
     storage = stack.settings.storage
-    return view_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table).rows
+    return view_table(storage, RECORD_TYPES[data_type].table).rows
 
 
 def open_gaps(api_url: str) -> pa.Table:
@@ -124,7 +122,7 @@ def counters(urls: Mapping[str, str]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def judge_markets(clause: ClauseRun, truth: Truth, rows: Mapping[str, pa.Table], api_url: str) -> None:
+def judge_markets(clause: ClauseRun, truth: Truth, rows: Mapping[str, pa.Table], api_url: str, prefix: str) -> None:
     """The exchanges have topics of their own, table and API tell them apart, and their clocks are as skewed as said."""
     part = clause.part(
         "planted_faults/two_markets",
@@ -135,7 +133,7 @@ def judge_markets(clause: ClauseRun, truth: Truth, rows: Mapping[str, pa.Table],
     )
     with part.history(seed=SEED) as history:
         for data_type, table in rows.items():
-            topics = {code: [f"market.{asset}.{data_type}"] for code, asset in ASSET_CLASSES.items()}
+            topics = {code: [f"{prefix}market.{asset}.{data_type}"] for code, asset in ASSET_CLASSES.items()}
             record_fact(history, f"{data_type}: topics by exchange", topics, by_exchange, table, "topic")
             classes = {code: [asset] for code, asset in ASSET_CLASSES.items()}
             record_fact(history, f"{data_type}: asset class by exchange", classes, by_exchange, table, "asset_class")

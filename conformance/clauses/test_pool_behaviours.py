@@ -20,7 +20,7 @@ from conformance.drivers import http
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.silence import wait_until
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.clock import SystemClock
 from k2.errors import K2Error
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -106,7 +106,7 @@ def test_the_pool_behaves_as_documented(clause: ClauseRun, tmp_path: Path) -> No
     minimum_samples=5,
     remedy="see the handler of PoolExhaustedError in k2/api/envelope.py",
 )
-def test_a_client_that_finds_no_connection_is_told_when_to_come_back(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_client_that_finds_no_connection_is_told_when_to_come_back(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=16) as history:
         stack.start_consumer("trades")
         records = SyntheticExchange(SyntheticSettings(seed=16, records=RECORDS, trade_share=1.0))

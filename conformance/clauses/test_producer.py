@@ -17,13 +17,13 @@ import pytest
 from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
 from conformance.drivers.log_tap import TappedMessage, read_all
-from conformance.drivers.producing import Producing, hung_broker
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.drivers.outages import outage
+from conformance.drivers.producing import Producing
+from conformance.stacks.base import Outage, Stack
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE, topic
+from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE
 
-CRYPTO_TOPICS = [topic("crypto", kind.data_type) for kind in (TRADE, QUOTE, REFERENCE_DATA)]
 SINGLE_RECORDS, BATCH_RECORDS, INSTRUMENTS = 500, 1_000, 50
 LIMIT_SECONDS = 0.5
 # What a loaded machine may take on top; far less than the 30 s of the default.
@@ -41,7 +41,7 @@ OUT_OF_ORDER_SEQUENCE_NUMBER = 45
     minimum_samples=SINGLE_RECORDS + BATCH_RECORDS + INSTRUMENTS,
     remedy="see k2/ingestion/producer.py; for batches k2/records/encode_batch.py",
 )
-def test_what_is_acknowledged_lies_in_the_log_under_its_key(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_what_is_acknowledged_lies_in_the_log_under_its_key(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=61) as history:
         producing = Producing(stack)
         records = synthetic(61)
@@ -53,7 +53,7 @@ def test_what_is_acknowledged_lies_in_the_log_under_its_key(stack: EmbeddedStack
                 producing.send_batch(list(islice(of_trades, BATCH_RECORDS // 4)))
             record_fact(history, "open after a flush", 0, producer.flush)
         total = SINGLE_RECORDS + INSTRUMENTS + BATCH_RECORDS
-        messages = read_all(stack.settings.kafka.bootstrap_servers, CRYPTO_TOPICS)
+        messages = read_all(stack.settings.kafka.bootstrap_servers, crypto_topics(stack))
         record_fact(history, "outcomes", {"acknowledged": total}, producing.outcomes, samples=total)
         record_fact(history, "not at their place", [], producing.not_at_their_place, messages)
         record_fact(history, "messages in the log", total, lambda: len(messages))
@@ -70,7 +70,7 @@ def test_what_is_acknowledged_lies_in_the_log_under_its_key(stack: EmbeddedStack
     minimum_samples=10,
     remedy="see MarketDataProducer.__exit__ and close",
 )
-def test_leaving_the_context_flushes_and_closes(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_leaving_the_context_flushes_and_closes(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=62) as history:
         records = synthetic(62)
         for breaks in (False, True):
@@ -80,11 +80,11 @@ def test_leaving_the_context_flushes_and_closes(stack: EmbeddedStack, clause: Cl
             record_fact(history, f"{name}: what came out", "the feed broke" if breaks else "", lambda said=raised: said)
             record_fact(history, f"{name}: outcomes", {"acknowledged": FEW}, producing.outcomes, samples=FEW)
             record_fact(history, f"{name}: closed", True, is_closed, producing)
-        messages = read_all(stack.settings.kafka.bootstrap_servers, CRYPTO_TOPICS)
+        messages = read_all(stack.settings.kafka.bootstrap_servers, crypto_topics(stack))
         record_fact(history, "messages in the log", 2 * FEW, lambda: len(messages))
         producing = Producing(stack, flush_timeout_seconds=LIMIT_SECONDS)
         connect(producing, records)
-        with hung_broker(stack, history):
+        with outage(stack, history, Outage.BROKER_HUNG):
             raised = leave_context(producing, list(islice(records, FEW)), breaks=True)
         record_fact(history, "hung: what came out", "the feed broke", lambda: raised)
         record_fact(history, "hung: closed", True, is_closed, producing)
@@ -101,13 +101,13 @@ def test_leaving_the_context_flushes_and_closes(stack: EmbeddedStack, clause: Cl
     minimum_samples=10,
     remedy="see MarketDataProducer.close and ProducerQueue.release",
 )
-def test_closing_keeps_its_limit_reports_and_releases(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_closing_keeps_its_limit_reports_and_releases(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=63) as history:
         records = synthetic(63)
         threads_before = threads()
         producing = Producing(stack, flush_timeout_seconds=LIMIT_SECONDS)
         connect(producing, records)
-        with hung_broker(stack, history):
+        with outage(stack, history, Outage.BROKER_HUNG):
             producing.send(islice(records, FEW))
             seconds, remained = timed(producing.producer.close)
         record_fact(history, "what remained", FEW, lambda: remained)
@@ -138,7 +138,7 @@ def test_closing_keeps_its_limit_reports_and_releases(stack: EmbeddedStack, clau
     remedy="see MarketDataProducer.produce, flush and statistics",
 )
 def test_after_close_nothing_is_taken_and_everything_can_be_read(
-    stack: EmbeddedStack, clause: ClauseRun, capsys: pytest.CaptureFixture[str]
+    stack: Stack, clause: ClauseRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with clause.history(seed=64) as history:
         records = synthetic(64)
@@ -165,7 +165,7 @@ def test_after_close_nothing_is_taken_and_everything_can_be_read(
         record_fact(history, "flush after close", 0, producer.flush)
         record_fact(history, "flush after close warns", True, lambda: "flush after close" in capsys.readouterr().out)
         record_fact(history, "statistics after all that", True, lambda: producer.statistics() == statistics)
-        messages = read_all(stack.settings.kafka.bootstrap_servers, CRYPTO_TOPICS)
+        messages = read_all(stack.settings.kafka.bootstrap_servers, crypto_topics(stack))
         record_fact(history, "messages in the log", FEW, lambda: len(messages))
     clause.judge()
 
@@ -178,7 +178,7 @@ def test_after_close_nothing_is_taken_and_everything_can_be_read(
     minimum_samples=4 * FEW,
     remedy="see MarketDataProducer: it shares nothing with another",
 )
-def test_several_producers_do_not_touch_each_other(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_several_producers_do_not_touch_each_other(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=65) as history:
         records = synthetic(65)
         outer, inner, other = Producing(stack), Producing(stack), Producing(stack)
@@ -194,7 +194,7 @@ def test_several_producers_do_not_touch_each_other(stack: EmbeddedStack, clause:
         record_fact(history, "outer is closed, other is not", [True, False], lambda: [*map(is_closed, (outer, other))])
         other.send(islice(records, FEW))
         other.producer.close()
-        messages = read_all(stack.settings.kafka.bootstrap_servers, CRYPTO_TOPICS)
+        messages = read_all(stack.settings.kafka.bootstrap_servers, crypto_topics(stack))
         for name, producing, count in (("outer", outer, 2), ("inner", inner, 1), ("other", other, 2)):
             expected = {"acknowledged": count * FEW}
             record_fact(history, f"{name}: outcomes", expected, producing.outcomes, samples=count * FEW)
@@ -278,3 +278,8 @@ def most_partitions(messages: Iterable[TappedMessage]) -> int:
 def threads() -> int:
     """Threads of this process, those of the Kafka client too."""
     return len(list(Path(f"/proc/{os.getpid()}/task").iterdir()))
+
+
+def crypto_topics(stack: Stack) -> list[str]:
+    """The topics of crypto records."""
+    return [stack.topic("crypto", kind.data_type) for kind in (TRADE, QUOTE, REFERENCE_DATA)]

@@ -16,19 +16,18 @@ import pytest
 from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
 from conformance.drivers.log_tap import read_all
-from conformance.drivers.outages import broker_down
-from conformance.drivers.producing import ACKNOWLEDGED, Producing, hung_broker
+from conformance.drivers.outages import outage
+from conformance.drivers.producing import ACKNOWLEDGED, Producing
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Outage, Stack
 from k2.clock import SystemClock
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.observability.metrics import Metrics
-from k2.records.definition import TRADE, topic
+from k2.records.definition import TRADE
 from k2.resilience.circuit_breaker import CircuitBreaker
 from k2.settings import BreakerSettings
 
-TOPICS = [topic("crypto", TRADE.data_type)]
 PRODUCE_API_KEY = 0
 MSG_SIZE_TOO_LARGE, NOT_ENOUGH_REPLICAS, CLOSED_CONNECTION = 10, 19, -195
 GIVE_UP_MS = 2_000
@@ -50,7 +49,7 @@ STATE, CLOSED, OPEN = "k2_circuit_breaker_state", 0.0, 2.0
     minimum_samples=5 * SOME,
     remedy="see k2/ingestion/producer_account.py",
 )
-def test_every_record_ends_acknowledged_or_counted(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_every_record_ends_acknowledged_or_counted(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=71) as history:
         records = trades(71)
         producing = Producing(stack, delivery_timeout_ms=GIVE_UP_MS)
@@ -68,7 +67,7 @@ def test_every_record_ends_acknowledged_or_counted(stack: EmbeddedStack, clause:
             producing.send(unfit(records, SOME))
             producing.send_batch([*unfit(records, SOME // 2), *islice(records, SOME // 2)])
             producer.flush()
-            with hung_broker(stack, history):
+            with outage(stack, history, Outage.BROKER_HUNG):
                 producing.send(islice(records, SOME))
                 record_fact(history, "open after the broker hung", 0, producer.flush)
             producing.send(islice(records, SOME))
@@ -92,7 +91,7 @@ def test_every_record_ends_acknowledged_or_counted(stack: EmbeddedStack, clause:
     remedy="see ProducerGate.admits and k2/resilience/circuit_breaker.py",
 )
 @pytest.mark.parametrize("policy", ["raise", "shed"])
-def test_the_breaker_opens_while_the_broker_is_away(stack: EmbeddedStack, clause: ClauseRun, policy: str) -> None:
+def test_the_breaker_opens_while_the_broker_is_away(stack: Stack, clause: ClauseRun, policy: str) -> None:
     with clause.history(seed=72) as history:
         records = trades(72)
         metrics = Metrics()
@@ -114,7 +113,7 @@ def test_the_breaker_opens_while_the_broker_is_away(stack: EmbeddedStack, clause
             producing.send(islice(records, SOME))
             producing.producer.flush()
             record_fact(history, "state before", CLOSED, state)
-            with broker_down(stack, history):
+            with outage(stack, history, Outage.BROKER_DOWN):
                 producing.send(islice(records, FAILURES_TO_OPEN))
                 producing.producer.flush()
                 record_fact(history, "state while the broker is away", OPEN, state)
@@ -149,7 +148,7 @@ def test_the_breaker_opens_while_the_broker_is_away(stack: EmbeddedStack, clause
     remedy="see ProducerQueue.put and k2/ingestion/producer_gate.py",
 )
 @pytest.mark.parametrize("policy", ["raise", "shed"])
-def test_a_full_queue_blocks_then_sheds_by_policy(stack: EmbeddedStack, clause: ClauseRun, policy: str) -> None:
+def test_a_full_queue_blocks_then_sheds_by_policy(stack: Stack, clause: ClauseRun, policy: str) -> None:
     with clause.history(seed=73) as history:
         records = trades(73)
         producing = Producing(
@@ -161,7 +160,7 @@ def test_a_full_queue_blocks_then_sheds_by_policy(stack: EmbeddedStack, clause: 
         )
         with producing.producer:
             connect(producing, records)
-            with hung_broker(stack, history):
+            with outage(stack, history, Outage.BROKER_HUNG):
                 first = timed_sending(producing, islice(records, ROOM))
                 blocked = timed_sending(producing, islice(records, 1))
                 then = timed_sending(producing, islice(records, ROOM))
@@ -192,9 +191,9 @@ def test_a_full_queue_blocks_then_sheds_by_policy(stack: EmbeddedStack, clause: 
     clause.judge()
 
 
-def judge_books(history: HistoryWriter, producing: Producing, stack: EmbeddedStack) -> None:
+def judge_books(history: HistoryWriter, producing: Producing, stack: Stack) -> None:
     """What must be true of every record, whatever happened to the broker."""
-    messages = read_all(stack.settings.kafka.bootstrap_servers, TOPICS)
+    messages = read_all(stack.settings.kafka.bootstrap_servers, [stack.topic("crypto", TRADE.data_type)])
     record_fact(history, "records without one fate", [], producing.without_one_fate)
     record_fact(history, "records not at their place", [], producing.not_at_their_place, messages)
     record_fact(history, "turned away and in the log", [], producing.in_the_log_though_turned_away, messages)
@@ -218,7 +217,7 @@ def connect(producing: Producing, records: Iterator[FeedRecord]) -> None:
     producing.producer.flush(PATIENCE_SECONDS)
 
 
-def refuse(stack: EmbeddedStack, *codes: int) -> None:
+def refuse(stack: Stack, *codes: int) -> None:
     """Have the broker answer the next produce requests with these errors."""
     stack.command_broker("fail_requests", api_key=PRODUCE_API_KEY, error_codes=list(codes))
 

@@ -17,11 +17,12 @@ from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.log_tap import LogTap
 from conformance.drivers.observing import observe_answers, observe_log, observe_tables
 from conformance.drivers.sequences import gap_table, reported_gaps, stored_trades
-from conformance.stacks.embedded import EmbeddedStack
-from k2.embedded.platform import FEED_WINDOW_MESSAGES, all_topics
+from conformance.stacks.base import Stack
+from k2.embedded.platform import FEED_WINDOW_MESSAGES
 from k2.feeds.binance import BinanceCapture
 from k2.feeds.capture_writer import write_capture
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
+from k2.records.definition import source_topics
 
 CLAIMS = ("REC-2a", "REC-2b", "REC-5a", "API-1a", "API-1b")
 REMEDY = "the finding names the stage where the record was last seen intact; start at that stage's package in k2/"
@@ -36,7 +37,7 @@ REMEDY = "the finding names the stage where the record was last seen intact; sta
     remedy=REMEDY,
 )
 def test_every_record_of_a_generated_capture_reaches_the_answer(
-    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
+    stack: Stack, clause: ClauseRun, tmp_path: Path
 ) -> None:
     capture = tmp_path / "generated.gz"
     settings = SyntheticSettings(seed=20, records=20_000, gap_rate=0.0, duplicate_rate=0.0, reorder_rate=0.0)
@@ -53,7 +54,7 @@ def test_every_record_of_a_generated_capture_reaches_the_answer(
     remedy=REMEDY,
 )
 def test_every_record_of_two_recorded_captures_reaches_the_answer(
-    stack: EmbeddedStack, clause: ClauseRun, captures: Path
+    stack: Stack, clause: ClauseRun, captures: Path
 ) -> None:
     folder = captures / "binance_spot"
     api_url = follow(stack, clause, [folder / "btcusdt_20240808.gz", folder / "btcusdt_20240809.gz"])
@@ -75,13 +76,13 @@ def test_every_record_of_two_recorded_captures_reaches_the_answer(
     gaps.judge()
 
 
-def follow(stack: EmbeddedStack, clause: ClauseRun, paths: list[Path]) -> str:
+def follow(stack: Stack, clause: ClauseRun, paths: list[Path]) -> str:
     """Feed captures, consume them, ask for everything, and have the journey judged; returns the API's address."""
     required = ["fed", "logged", "stored", "answered", "snapshots"]
     truths = [read_truth(path) for path in paths]
     with clause.history(required_stages=required) as history:
         consumers = [stack.start_consumer(data_type) for data_type in ("trades", "quotes")]
-        sources = [name for name in all_topics() if not name.endswith(".dlq")]
+        sources = source_topics(stack.settings.kafka.topic_prefix)
         with LogTap(stack.settings.kafka.bootstrap_servers, sources) as tap:
             feed = chain.from_iterable(BinanceCapture(path, refuse_bad_line) for path in paths)
             fed = feed_records(stack, feed, FEED_WINDOW_MESSAGES)

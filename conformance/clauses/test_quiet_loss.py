@@ -24,7 +24,7 @@ from conformance.drivers.silence import (
     watching,
 )
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 
 pytestmark = pytest.mark.alone
 
@@ -45,7 +45,7 @@ FAULTS = ("feed_frozen", "feed_killed", "consumer_killed")
     minimum_samples=60,
     remedy="see k2/api/freshness.py, and k2/storage/freshness.py for what a commit leaves behind",
 )
-def test_a_silent_feed_is_noticed_whichever_process_stopped(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_silent_feed_is_noticed_whichever_process_stopped(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(
         limit_seconds=LIMIT_SECONDS,
         delay_seconds=DELAY_SECONDS,
@@ -62,7 +62,7 @@ def test_a_silent_feed_is_noticed_whichever_process_stopped(stack: EmbeddedStack
     clause.judge()
 
 
-def start(stack: EmbeddedStack) -> Watch:
+def start(stack: Stack) -> Watch:
     """Feed, consumer and API, the feed's rows on their way."""
     stack.start_feed(RECORDS_PER_SECOND, seed=1)
     consumer = stack.start_consumer(DATA_TYPE, environment=METRICS)

@@ -29,7 +29,7 @@ from conformance.drivers.record_kinds import kinds
 from conformance.drivers.registration import compatibility, is_schema_of, register_all, status_of_incompatible, subjects
 from conformance.drivers.schema_forms import disagreements
 from conformance.drivers.silence import METRICS, metrics_url
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from conformance.stacks.later_version import TAPE
 from conformance.stacks.schema_registry import SchemaRegistryServer
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -56,10 +56,10 @@ DATA_TYPES = ("trades", "quotes", "reference_data")
     minimum_samples=100,
     remedy="see k2/records/validation.py and k2/records/decode.py, and docs/records.md for what is what",
 )
-def test_every_message_has_the_fate_of_its_kind(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_every_message_has_the_fate_of_its_kind(stack: Stack, clause: ClauseRun) -> None:
     planned = list(kinds())
     with clause.history(flag_bits=FLAG_BITS, required_kinds=[kind.name for kind in planned]) as history:
-        sender = KindSender(stack.settings.kafka.bootstrap_servers)
+        sender = KindSender(stack)
         sender.send(planned)
         urls = {
             data_type: metrics_url(stack.start_consumer(data_type, environment=METRICS)) for data_type in DATA_TYPES
@@ -80,7 +80,7 @@ def test_every_message_has_the_fate_of_its_kind(stack: EmbeddedStack, clause: Cl
     minimum_samples=72,
     remedy="see k2/records/encode.py and decode.py for the way in, k2/query/engine.py and k2/api/rendering.py for out",
 )
-def test_every_field_comes_back_as_it_was_fed(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_every_field_comes_back_as_it_was_fed(stack: Stack, clause: ClauseRun) -> None:
     planned = list(exact_records("exact"))
     with clause.history() as history:
         for data_type in DATA_TYPES:
@@ -110,7 +110,7 @@ def test_every_field_comes_back_as_it_was_fed(stack: EmbeddedStack, clause: Clau
     minimum_samples=9,
     remedy="see k2/records/schemas.py, where all three are derived from k2/records/definition.py",
 )
-def test_the_forms_of_a_definition_agree(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_the_forms_of_a_definition_agree(stack: Stack, clause: ClauseRun) -> None:
     with clause.history() as history:
         for record_type in RECORD_TYPES.values():
             name = record_type.data_type
@@ -136,7 +136,7 @@ def core_and_vendor_data(record_type: RecordType) -> list[bool]:
     minimum_samples=8,
     remedy="see k2/storage/evolution.py and k2/records/avro_program.py",
 )
-def test_a_later_version_takes_over_a_table_with_rows(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_later_version_takes_over_a_table_with_rows(stack: Stack, clause: ClauseRun) -> None:
     settings = SyntheticSettings(
         seed=7, records=3 * PART, trade_share=1.0, duplicate_rate=0, gap_rate=0, reorder_rate=0
     )
@@ -149,7 +149,7 @@ def test_a_later_version_takes_over_a_table_with_rows(stack: EmbeddedStack, clau
         record_fact(history, "exit status of the earlier version", 0, earlier.stop)
         # Two thirds of the log are of the earlier version, half of that not taken in yet.
         waiting = feed_records(stack, itertools.islice(records, PART)).acknowledged_ends()
-        with LaterProducer(stack.settings.kafka.bootstrap_servers) as producer:
+        with LaterProducer(stack) as producer:
             for record in records:
                 producer.send(record)
         later = start_later_consumer(stack)

@@ -27,7 +27,7 @@ from conformance.drivers.replaying import (
 )
 from conformance.drivers.sequences import reported_gaps
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, Stack
 from conformance.stacks.schema_registry import SchemaRegistryServer
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
@@ -55,7 +55,7 @@ DEATH_TIMEOUT_SECONDS = 60
     minimum_samples=CURABLE,
     remedy="see k2/ingestion/replay.py and fold in k2/ingestion/dead_letter_inventory.py",
 )
-def test_a_replay_restores_what_can_be_decoded_by_then(clause: ClauseRun, tmp_path: Path) -> None:
+def test_a_replay_restores_what_can_be_decoded_by_then(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     listing = clause.part(
         "replay/listed",
         ("DLQ-3a",),
@@ -66,7 +66,7 @@ def test_a_replay_restores_what_can_be_decoded_by_then(clause: ClauseRun, tmp_pa
     records = SyntheticExchange(trades(92, RECORDS))
     with (
         SchemaRegistryServer() as registry,
-        EmbeddedStack(tmp_path) as stack,
+        new_stack(tmp_path) as stack,
         clause.history(seed=92) as history,
         listing.history(seed=92) as facts,
     ):
@@ -100,11 +100,11 @@ def test_a_replay_restores_what_can_be_decoded_by_then(clause: ClauseRun, tmp_pa
     minimum_samples=KILLED_CURABLE,
     remedy="see k2/ingestion/replay.py: messages and marks go in one transaction, messages first",
 )
-def test_a_killed_replay_is_taken_up_where_it_stopped(clause: ClauseRun, tmp_path: Path) -> None:
+def test_a_killed_replay_is_taken_up_where_it_stopped(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     records = SyntheticExchange(trades(93, KILLED_CURABLE * KILLED_CURABLE_EVERY))
     with (
         SchemaRegistryServer() as registry,
-        EmbeddedStack(tmp_path) as stack,
+        new_stack(tmp_path) as stack,
         clause.history(seed=93, may_repeat_messages=True, expected_kills=KILLS) as history,
     ):
         sent = send(stack, records, newer_every=KILLED_CURABLE_EVERY, poison_every=0)
@@ -119,7 +119,7 @@ def test_a_killed_replay_is_taken_up_where_it_stopped(clause: ClauseRun, tmp_pat
     clause.judge()
 
 
-def kill_replays(stack: EmbeddedStack, history: HistoryWriter) -> None:
+def kill_replays(stack: Stack, history: HistoryWriter) -> None:
     """Replays that are killed, in turn when they write a mark and after some time."""
     generator = random.Random(93)
     for number in range(KILLS):
@@ -131,7 +131,7 @@ def kill_replays(stack: EmbeddedStack, history: HistoryWriter) -> None:
             invocation.attributes |= {"exit_signal": exit_signal, **counts}
 
 
-def record_listing(facts: HistoryWriter, stack: EmbeddedStack, sent: Sent) -> None:
+def record_listing(facts: HistoryWriter, stack: Stack, sent: Sent) -> None:
     """What is listed once replayed messages were taken in: some restored, some dead letters again."""
     curable, poison = sent.newer.sent, sent.poisoner.sent
     listing = dlq(stack, "list", "--json")

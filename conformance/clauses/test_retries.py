@@ -13,15 +13,16 @@ from collections.abc import Iterator
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers.absent_warehouse import absent_warehouse, current_metadata
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
 from conformance.drivers.library_errors import MODULES, kafka_errors, library_exceptions
 from conformance.drivers.observing import observe_tables
+from conformance.drivers.outages import outage
 from conformance.drivers.poisoning import Poison, Poisoner, letter_table, read_letters
 from conformance.drivers.retry_log import LoggedRetry, logged_retries, wait_for_retries
+from conformance.drivers.table_view import metadata_location
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Outage, Stack
 from conformance.stacks.supervisor import RestartPolicy, Supervisor
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -46,14 +47,14 @@ RESTART_TIMEOUT_SECONDS = 60.0
     minimum_samples=5,
     remedy="see k2/resilience/retries.py and MarketDataConsumer.run",
 )
-def test_a_failure_shorter_than_the_retries_is_survived(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_failure_shorter_than_the_retries_is_survived(stack: Stack, clause: ClauseRun) -> None:
     delivery = clause.part("retries/rows", ("CON-2a",), "delivery", "Retries lose and repeat nothing", RECORDS)
     with delivery.history(seed=41) as history:
         before, after = halves(41)
         fed = feed_records(stack, before)
         consumer = stack.start_consumer("trades")
         wait_until_drained(stack, history, fed.acknowledged_ends(), lambda: consumer.returncode() is None)
-        with absent_warehouse(stack, history, TRADE.table):
+        with outage(stack, history, Outage.WAREHOUSE_AWAY):
             fed = Fed([*fed.items, *feed_records(stack, after).items])
             wait_for_retries(stack, ROLE, ATTEMPTS - 1)
         wait_until_drained(stack, history, fed.acknowledged_ends(), lambda: consumer.returncode() is None)
@@ -80,9 +81,7 @@ def test_a_failure_shorter_than_the_retries_is_survived(stack: EmbeddedStack, cl
     minimum_samples=RECORDS,
     remedy="see MarketDataConsumer.run, and for what was started again conformance/stacks/supervisor.py",
 )
-def test_a_failure_longer_than_the_retries_ends_the_process_and_no_record(
-    stack: EmbeddedStack, clause: ClauseRun
-) -> None:
+def test_a_failure_longer_than_the_retries_ends_the_process_and_no_record(stack: Stack, clause: ClauseRun) -> None:
     facts_part = clause.part(
         "retries_exhausted/exit", ("CON-2b",), "facts", "Exhausted retries: exit code 75, nothing committed", 5
     )
@@ -91,11 +90,11 @@ def test_a_failure_longer_than_the_retries_ends_the_process_and_no_record(
         fed = feed_records(stack, before)
         with Supervisor(lambda: stack.start_consumer("trades", None, IMPATIENT), RESTARTS) as supervisor:
             wait_until_drained(stack, history, fed.acknowledged_ends(), supervisor.is_watching)
-            with absent_warehouse(stack, history, TRADE.table):
-                metadata_before = current_metadata(stack, TRADE.table)
+            with outage(stack, history, Outage.WAREHOUSE_AWAY):
+                metadata_before = metadata_location(stack.settings.storage, TRADE.table)
                 fed = Fed([*fed.items, *feed_records(stack, after).items])
                 wait_for_ends(supervisor, 2)
-                metadata_after = current_metadata(stack, TRADE.table)
+                metadata_after = metadata_location(stack.settings.storage, TRADE.table)
             wait_until_drained(stack, history, fed.acknowledged_ends(), supervisor.is_watching)
         record_ends(history, supervisor)
         history.observe("fed", fed.table("trades"), "trades")
@@ -120,14 +119,14 @@ def test_a_failure_longer_than_the_retries_ends_the_process_and_no_record(
     minimum_samples=1,
     remedy="see k2/records/decode.py for rejects, k2/ingestion/registry.py for what an unknown schema id is",
 )
-def test_one_message_at_fault_costs_one_message(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_one_message_at_fault_costs_one_message(stack: Stack, clause: ClauseRun) -> None:
     facts_part = clause.part(
         "permanent_errors/process", ("CON-2c",), "facts", "The consumer goes on past a message at fault", 3
     )
     poison = Poison("unknown_schema_id", b"\0\0\0\x03\xe7 of a schema that nobody registered")
     with clause.history(required_kinds=[poison.kind]) as history:
         before, after = halves(43)
-        with Poisoner(stack.settings.kafka.bootstrap_servers) as poisoner:
+        with Poisoner(stack) as poisoner:
             first = feed_records(stack, before)
             poisoner.send(poison)
         fed = Fed([*first.items, *feed_records(stack, after).items])
@@ -193,7 +192,7 @@ def wrong_waits(retries: list[LoggedRetry]) -> list[str]:
     return [str(retry) for retry in retries if not retry.is_within(*bounds)]
 
 
-def first_attempts(stack: EmbeddedStack) -> list[int]:
+def first_attempts(stack: Stack) -> list[int]:
     """The attempts that the first consumer said it would repeat."""
     first = next(name for name in stack.logs() if name.endswith(ROLE))
     return [retry.attempt for retry in logged_retries(stack, first)]

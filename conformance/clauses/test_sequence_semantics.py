@@ -16,7 +16,7 @@ from conformance.clause import ClauseRun
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.sequences import Gap, Numbers, gap_row, gap_table, reported_gaps, stored_trades, verdict_table
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.feeds.planted import PlantedTruth
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.sequence_batch import SequenceBatchTracker
@@ -83,7 +83,7 @@ def test_a_tracker_gives_every_number_the_verdict_of_the_ruling(
     minimum_samples=15_000,
     remedy=REMEDY,
 )
-def test_the_table_and_the_api_show_what_was_planted(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_the_table_and_the_api_show_what_was_planted(stack: Stack, clause: ClauseRun) -> None:
     exchange = SyntheticExchange(
         SyntheticSettings(
             seed=8, records=20_000, trade_share=1.0, gap_rate=0.005, duplicate_rate=0.005, reorder_rate=0.005

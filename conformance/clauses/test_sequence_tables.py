@@ -26,8 +26,7 @@ from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, table_offsets, wait_until_drained
 from conformance.drivers.sequences import gap_table, reported_gaps, stored_trades
 from conformance.drivers.silence import METRICS
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, SignalPlan, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
 NARROW = 3
@@ -47,7 +46,7 @@ RESETS = {**TRADES, "event": "SESSION_RESET"}
     minimum_samples=8,
     remedy="see _fate in k2/ingestion/judging.py and Knowledge in k2/ingestion/sequence_tracker.py",
 )
-def test_a_row_far_behind_is_kept_only_if_its_number_is_not_known(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_row_far_behind_is_kept_only_if_its_number_is_not_known(stack: Stack, clause: ClauseRun) -> None:
     # A symbol for each case; of those given up nobody can say any more whether they came.
     before = {"NEW": [5_000, 5_001, 2_000], "SEEN": [*range(3_000, 3_200)], "AFTER": [*range(7_000, 7_200), 6_000]}
     given_up = [1_000, 1_002, 1_004, 1_006, 1_008, *range(1_009, 1_400)]
@@ -88,9 +87,9 @@ def test_a_row_far_behind_is_kept_only_if_its_number_is_not_known(stack: Embedde
     minimum_samples=2_000,
     remedy="see AssignedPartitions._start and _session_settings in k2/ingestion/judging.py",
 )
-def test_a_replay_after_a_restart_is_no_session_reset(clause: ClauseRun, tmp_path: Path) -> None:
+def test_a_replay_after_a_restart_is_no_session_reset(clause: ClauseRun, tmp_path: Path, new_stack: NewStack) -> None:
     numbers, anew = range(1, 2_001), [1, 2, 3]
-    with EmbeddedStack(tmp_path, partitions=1, batch_rows=BATCH_ROWS) as stack, clause.history() as history:
+    with new_stack(tmp_path, partitions=1, batch_rows=BATCH_ROWS) as stack, clause.history() as history:
         fed = feed_records(stack, CraftedTrades().of({"BTCUSDT": numbers}))
         killed = SignalPlan("WRITE", 2, tmp_path / "kills.jsonl")
         status = stack.start_consumer("trades", killed).wait(EXIT_TIMEOUT_SECONDS)
@@ -128,7 +127,7 @@ def test_a_replay_after_a_restart_is_no_session_reset(clause: ClauseRun, tmp_pat
     minimum_samples=5_000,
     remedy="see _evict in k2/ingestion/sequence_kernel.py",
 )
-def test_a_range_too_many_is_given_up_and_counted(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_range_too_many_is_given_up_and_counted(stack: Stack, clause: ClauseRun) -> None:
     facts = clause.part("sequence/given_up_exported", ("SEQ-2b",), "facts", "Numbers given up show in the metrics", 3)
     planted = SyntheticSettings(
         seed=61, records=6_000, trade_share=1.0, gap_rate=0.02, duplicate_rate=0, reorder_rate=0.02

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.io import FileIO
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
@@ -24,13 +27,12 @@ from conformance.drivers.observing import observe_tables
 from conformance.drivers.table_view import PROGRESS_PROPERTY, open_table
 from conformance.history import HistoryWriter
 from conformance.run import PROJECT_ROOT
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, Stack
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
-from k2.records.definition import TRADE, topic
+from k2.records.definition import TRADE
 
-TOPIC = topic("crypto", "trades")
 PARTITIONS = 4
 STOP_TIMEOUT_SECONDS = 60.0
 PROGRESS_EXIT_STATUS = 76
@@ -39,9 +41,9 @@ RECORDS = 1_000
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
+def stack(tmp_path: Path, new_stack: NewStack) -> Iterator[Stack]:
     """A stack whose consumer commits several small batches."""
-    with EmbeddedStack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as running:
+    with new_stack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as running:
         yield running
 
 
@@ -54,22 +56,22 @@ def stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
     remedy="see k2/ingestion/assignment.py",
 )
 def test_log_and_table_that_do_not_belong_together_stop_the_consumer(
-    stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path
+    stack: Stack, clause: ClauseRun, tmp_path: Path
 ) -> None:
     with clause.history(seed=31) as history:
         take_in(stack, history, feed_records(stack, trades(31, RECORDS)))
-        with foreign_cluster(tmp_path) as environment:
+        with foreign_cluster(stack, tmp_path) as environment:
             stops(stack, history, "a foreign cluster", "was filled from cluster", environment)
 
         feed_records(stack, trades(32, RECORDS))
         partition, offset = max(next_offsets(stack).items(), key=lambda entry: entry[1])
-        stack.command_broker("delete_records", topic=TOPIC, partition=partition, before_offset=offset + 10)
+        stack.command_broker("delete_records", topic=topic_of(stack), partition=partition, before_offset=offset + 10)
         stops(stack, history, "a truncated log", f"the table needs offset {offset}, the log holds {offset + 10} to")
 
         recreate_topic(stack)
         # More than before, so that the table's offsets are in the new log.
         feed_records(stack, trades(33, 3 * RECORDS))
-        stops(stack, history, "a topic made anew", f"{TOPIC} was deleted and made anew")
+        stops(stack, history, "a topic made anew", f"{topic_of(stack)} was deleted and made anew")
 
         forget_topic_id(stack, partition_count=PARTITIONS - 1)
         stops(stack, history, "a changed number of partitions", "had 3 partitions")
@@ -84,7 +86,7 @@ def test_log_and_table_that_do_not_belong_together_stop_the_consumer(
     minimum_samples=2,
     remedy="see AssignedPartitions.check_topics",
 )
-def test_a_topic_made_anew_under_a_running_consumer_stops_it(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_topic_made_anew_under_a_running_consumer_stops_it(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=34) as history:
         fed = feed_records(stack, trades(34, RECORDS))
         consumer = stack.start_consumer("trades")
@@ -97,7 +99,7 @@ def test_a_topic_made_anew_under_a_running_consumer_stops_it(stack: EmbeddedStac
         feed_records(stack, trades(35, 3 * RECORDS))
         consumer.signal(signal.SIGCONT)
         record_fact(history, "exit status", PROGRESS_EXIT_STATUS, consumer.wait, STOP_TIMEOUT_SECONDS)
-        why = f"{TOPIC} was deleted and made anew"
+        why = f"{topic_of(stack)} was deleted and made anew"
         record_fact(history, "it says why", why, what_it_says, consumer, why)
         record_fact(history, "the table is as it was", snapshot, current_snapshot, stack)
     clause.judge()
@@ -111,16 +113,17 @@ def test_a_topic_made_anew_under_a_running_consumer_stops_it(stack: EmbeddedStac
     minimum_samples=RECORDS,
     remedy="see k2/storage/checkpoints.py and k2/storage/rollback.py",
 )
-def test_lost_state_stops_and_a_rollback_brings_everything_back(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_lost_state_stops_and_a_rollback_brings_everything_back(stack: Stack, clause: ClauseRun) -> None:
     facts = clause.part("stop_conditions/lost_state_stops", ("CON-6h",), "facts", "Lost state stops the consumer", 8)
     with clause.history(seed=36) as history, facts.history(seed=36) as seen:
         first = feed_records(stack, trades(36, RECORDS))
         take_in(stack, history, first)
         for name, damage, said in (
-            ("a state checkpoint that is gone", Path.unlink, "is gone"),
+            ("a state checkpoint that is gone", remove, "is gone"),
             ("a state checkpoint that was altered", alter, "was altered after it was written"),
         ):
-            damage(newest_checkpoint(stack))
+            damaged = table(stack)
+            damage(damaged.io, newest_checkpoint(damaged))
             stops(stack, seen, name, said)
             rows_before = total_rows(stack)
             answer = k2(stack, "rollback", "--data-type", "trades", "--json")
@@ -141,7 +144,7 @@ def trades(seed: int, records: int) -> Iterator[FeedRecord]:
     return iter(SyntheticExchange(SyntheticSettings(seed=seed, records=records, trade_share=1.0)))
 
 
-def take_in(stack: EmbeddedStack, history: HistoryWriter, fed: Fed) -> None:
+def take_in(stack: Stack, history: HistoryWriter, fed: Fed) -> None:
     """Run a consumer until the table has it all, and stop it."""
     consumer = stack.start_consumer("trades")
     wait_until_drained(stack, history, fed.acknowledged_ends(), lambda: consumer.returncode() is None)
@@ -149,7 +152,7 @@ def take_in(stack: EmbeddedStack, history: HistoryWriter, fed: Fed) -> None:
 
 
 def stops(
-    stack: EmbeddedStack, history: HistoryWriter, name: str, said: str, environment: Mapping[str, str] | None = None
+    stack: Stack, history: HistoryWriter, name: str, said: str, environment: Mapping[str, str] | None = None
 ) -> None:
     """Facts: a consumer started now ends with the exit code of ProgressError, says why, and changes nothing."""
     before = current_snapshot(stack)
@@ -175,9 +178,9 @@ def ended(consumer: ChildProcess) -> int:
 
 
 @contextmanager
-def foreign_cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
+def foreign_cluster(stack: Stack, tmp_path: Path) -> Iterator[dict[str, str]]:
     """Another cluster, and the settings of a consumer that is pointed to it."""
-    arguments = ["k2.embedded.broker", "--topic", TOPIC, "--partitions", str(PARTITIONS)]
+    arguments = ["k2.embedded.broker", "--topic", topic_of(stack), "--partitions", str(PARTITIONS)]
     # Never forked: the mock cluster's id is an address in memory, which two forks of one process have in common.
     broker = ChildProcess("other-broker", arguments, tmp_path / "logs" / "other-broker.log")
     try:
@@ -187,69 +190,90 @@ def foreign_cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
         broker.stop()
 
 
-def recreate_topic(stack: EmbeddedStack) -> None:
+def topic_of(stack: Stack) -> str:
+    """The topic the clauses are about."""
+    return stack.topic("crypto", "trades")
+
+
+def recreate_topic(stack: Stack) -> None:
     """Delete the topic and make it anew."""
-    stack.command_broker("delete_topic", topic=TOPIC)
-    stack.command_broker("create_topic", topic=TOPIC, partitions=PARTITIONS)
+    stack.command_broker("delete_topic", topic=topic_of(stack))
+    stack.command_broker("create_topic", topic=topic_of(stack), partitions=PARTITIONS)
 
 
-def current_snapshot(stack: EmbeddedStack) -> int:
+def current_snapshot(stack: Stack) -> int:
     """Id of the table's current snapshot."""
     snapshot = table(stack).current_snapshot()
     assert snapshot is not None
     return int(snapshot.snapshot_id)
 
 
-def total_rows(stack: EmbeddedStack) -> int:
+def total_rows(stack: Stack) -> int:
     """Rows of the current snapshot, as its summary says."""
-    summary = table(stack).current_snapshot().summary
-    return int(summary.additional_properties["total-records"])
+    snapshot = table(stack).current_snapshot()
+    assert snapshot is not None
+    assert snapshot.summary is not None
+    return int(snapshot.summary.additional_properties["total-records"])
 
 
-def table(stack: EmbeddedStack) -> Any:
+def table(stack: Stack) -> Table:
     """The table of trades."""
     storage = stack.settings.storage
-    return open_table(storage.catalog_uri, storage.warehouse, TRADE.table)
+    return open_table(storage, TRADE.table)
 
 
-def progress(stack: EmbeddedStack) -> dict[str, Any]:
-    """The table's progress, as it stands in the current snapshot."""
-    summary = table(stack).current_snapshot().summary
-    document: dict[str, Any] = json.loads(summary.additional_properties[PROGRESS_PROPERTY])
+def progress(snapshot: Snapshot | None) -> dict[str, Any]:
+    """The table's progress, as a snapshot has it."""
+    assert snapshot is not None
+    assert snapshot.summary is not None
+    document: dict[str, Any] = json.loads(snapshot.summary.additional_properties[PROGRESS_PROPERTY])
     return document
 
 
-def next_offsets(stack: EmbeddedStack) -> dict[int, int]:
+def next_offsets(stack: Stack) -> dict[int, int]:
     """Next offset of each partition of the topic."""
-    (topics,) = progress(stack)["clusters"].values()
-    return {int(partition): entry[0] for partition, entry in topics[TOPIC].items()}
+    (topics,) = progress(table(stack).current_snapshot())["clusters"].values()
+    return {int(partition): entry[0] for partition, entry in topics[topic_of(stack)].items()}
 
 
-def newest_checkpoint(stack: EmbeddedStack) -> Path:
-    """The state checkpoint that the newest snapshot brought: the one that its parent does not name."""
-    (topics,) = progress(stack)["clusters"].values()
-    paths = [Path(entry[1].removeprefix("file://")) for entry in topics[TOPIC].values()]
-    return max(paths, key=lambda path: path.stat().st_mtime_ns)
+def checkpoints(snapshot: Snapshot | None) -> set[str]:
+    """Addresses of the state checkpoints that a snapshot names."""
+    topics = {} if snapshot is None else next(iter(progress(snapshot)["clusters"].values()))
+    return {entry[1] for partitions in topics.values() for entry in partitions.values()}
 
 
-def alter(path: Path) -> None:
+def newest_checkpoint(table: Table) -> str:
+    """A state checkpoint that the newest snapshot brought: its parent does not name it."""
+    newest = table.current_snapshot()
+    assert newest is not None
+    return min(checkpoints(newest) - checkpoints(table.snapshot_by_id(newest.parent_snapshot_id or 0)))
+
+
+def remove(file_io: FileIO, path: str) -> None:
+    """Delete it."""
+    file_io.delete(path)
+
+
+def alter(file_io: FileIO, path: str) -> None:
     """Change one byte in the middle."""
-    body = bytearray(path.read_bytes())
+    with file_io.new_input(path).open() as file:
+        body = bytearray(file.read())
     body[len(body) // 2] ^= 1
-    path.write_bytes(body)
+    with file_io.new_output(path).create(overwrite=True) as file:
+        file.write(bytes(body))
 
 
-def forget_topic_id(stack: EmbeddedStack, partition_count: int) -> None:
+def forget_topic_id(stack: Stack, partition_count: int) -> None:
     """Commit an empty snapshot as a writer would on a cluster that gives no topic ids."""
-    document = progress(stack)
-    name = next(name for name in document["topics"] if name.endswith(f"/{TOPIC}"))
+    document = progress(table(stack).current_snapshot())
+    name = next(name for name in document["topics"] if name.endswith(f"/{topic_of(stack)}"))
     document["topics"][name] = [partition_count, None]
     transaction = table(stack).transaction()
     transaction.update_snapshot(snapshot_properties={PROGRESS_PROPERTY: json.dumps(document)}).fast_append().commit()
     transaction.commit_transaction()
 
 
-def k2(stack: EmbeddedStack, *arguments: str) -> subprocess.CompletedProcess[str]:
+def k2(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the k2 command on the stack's data directory."""
     command = [sys.executable, "-m", "k2.cli", "--data-dir", str(stack.directory), *arguments]
     return subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=60)

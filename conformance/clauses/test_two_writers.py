@@ -21,8 +21,7 @@ from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
 from conformance.drivers.live_files import missing_files, shrunken_snapshots
 from conformance.drivers.observing import observe_tables
-from conformance.stacks.base import SignalPlan
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import NewStack, SignalPlan, Stack
 from conformance.stacks.racing_writer import TOPIC
 from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
@@ -47,12 +46,12 @@ BATCH_ROWS = 500
     minimum_samples=RACES,
     remedy="see TableWriter.commit and k2/storage/progress.py",
 )
-def test_two_racing_writers_write_each_range_once(stack: EmbeddedStack, clause: ClauseRun, tmp_path: Path) -> None:
+def test_two_racing_writers_write_each_range_once(stack: Stack, clause: ClauseRun, tmp_path: Path) -> None:
     delivery = clause.part(
         "two_writers/rows", ("CON-6c",), "delivery", "No raced row is lost or twice in the table", RACES
     )
     storage = stack.settings.storage
-    table = (storage.catalog_uri, storage.warehouse, TRADE.table)
+    table = (storage, TRADE.table)
     with clause.history(seed=11) as history, racers(tmp_path) as writers:
         raced, outcomes = race_for_the_same(writers)
         kinds = sorted({answer.get("error", "") for answers in outcomes for answer in answers if not answer["won"]})
@@ -82,9 +81,11 @@ def test_two_racing_writers_write_each_range_once(stack: EmbeddedStack, clause: 
     minimum_samples=3_000,
     remedy="see the order of JUDGE, WRITE and COMMIT in k2/ingestion/consumer.py and TableWriter.commit",
 )
-def test_a_consumer_that_slept_through_its_replacement_is_refused(clause: ClauseRun, tmp_path: Path) -> None:
+def test_a_consumer_that_slept_through_its_replacement_is_refused(
+    clause: ClauseRun, tmp_path: Path, new_stack: NewStack
+) -> None:
     refused = clause.part("two_writers/refusal", ("CON-6c",), "facts", "The refused consumer says so and goes on")
-    with EmbeddedStack(tmp_path, batch_rows=BATCH_ROWS) as stack:
+    with new_stack(tmp_path, batch_rows=BATCH_ROWS) as stack:
         with clause.history(seed=12) as history:
             fed = feed_records(stack, trades(seed=12, records=3_000))
             sleeper = stack.start_consumer("trades", SignalPlan("WRITE", 2, tmp_path / "sleep.jsonl", "SIGSTOP"))
@@ -194,14 +195,14 @@ def wait_until_asleep(consumer: ChildProcess) -> None:
         time.sleep(0.05)
 
 
-def wait_for_refusal(stack: EmbeddedStack) -> None:
+def wait_for_refusal(stack: Stack) -> None:
     """Wait until a consumer logged that it was refused; none may come, which the facts will tell."""
     give_up_at = time.monotonic() + 10
     while not refusals_logged(stack) and time.monotonic() < give_up_at:
         time.sleep(0.1)
 
 
-def refusals_logged(stack: EmbeddedStack) -> int:
+def refusals_logged(stack: Stack) -> int:
     """How often consumers logged a refusal."""
     return sum(text.count(REFUSAL) for text in stack.logs().values())
 

@@ -97,7 +97,7 @@ def feed_in_bulk(stack: Stack, records: Iterable[FeedRecord], window: int) -> Fe
 def bulk_view(stack: Stack) -> tuple[pa.Table, pa.Table]:
     """STORED_COLUMNS of every row of the trades table, texts as dictionaries, and the snapshots that brought them."""
     storage = stack.settings.storage
-    view = view_table(storage.catalog_uri, storage.warehouse, TRADE.table)
+    view = view_table(storage, TRADE.table)
     rows = view.rows.select(list(STORED_COLUMNS))
     for index, name in enumerate(rows.column_names):
         if pa.types.is_string(rows[name].type):

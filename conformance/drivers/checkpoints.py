@@ -39,7 +39,7 @@ _SCHEMA = pa.schema(
 def observe_checkpoints(history: HistoryWriter, stack: Stack, data_type: str) -> None:
     """Stage `checkpoints`: a row for each file that a snapshot names, and one for each key in it."""
     storage = stack.settings.storage
-    table = open_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table)
+    table = open_table(storage, RECORD_TYPES[data_type].table)
     history.observe("checkpoints", pa.Table.from_pylist(list(_rows(table)), schema=_SCHEMA), data_type)
 
 
@@ -50,7 +50,7 @@ def last_states(stack: Stack, data_type: str) -> list[dict[str, Any]]:
         ValueError: a checkpoint cannot be read.
     """
     storage = stack.settings.storage
-    table = open_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table)
+    table = open_table(storage, RECORD_TYPES[data_type].table)
     current = table.metadata.current_snapshot_id
     rows = [row for row in _rows(table) if row["snapshot_id"] == current]
     problems = [row["problem"] for row in rows if row.get("problem")]

@@ -53,7 +53,7 @@ class CraftedTrades:
 def stored_rows(stack: Stack) -> list[dict[str, Any]]:
     """Every row of the trades table, in the order of the log within each partition."""
     storage = stack.settings.storage
-    rows: list[dict[str, Any]] = view_table(storage.catalog_uri, storage.warehouse, TRADE.table).rows.to_pylist()
+    rows: list[dict[str, Any]] = view_table(storage, TRADE.table).rows.to_pylist()
     return sorted(rows, key=lambda row: (row["kafka_partition"], row["kafka_offset"]))
 
 

@@ -12,12 +12,13 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from conformance.drivers.feeding import Fed
 from conformance.drivers.log_tap import TappedMessage
-from conformance.drivers.poisoning import TOPIC, digest
+from conformance.drivers.poisoning import digest
 from conformance.stacks.schema_registry import NEWER_ID, newer_schema
 from k2.feeds.feed import FeedRecord
 from k2.ingestion.producer import Delivery
-from k2.records.definition import TRADE
+from k2.records.definition import TRADE, topic
 from k2.records.encode import RecordEncoder
+from k2.settings import KafkaSettings
 
 REPLAY_OF_HEADER = "k2.replay.of"
 _FLUSH_SECONDS = 30.0
@@ -42,10 +43,11 @@ class NewerProducer:
         RuntimeError: the broker did not acknowledge one.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._topic = topic("crypto", "trades", kafka.topic_prefix)
         self._client = Producer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                "bootstrap.servers": kafka.bootstrap_servers,
                 "acks": "all",
                 "log_level": 2,
                 # As K2's own: the records of a key lie in one partition, whichever producer sent them.
@@ -87,7 +89,7 @@ class NewerProducer:
         value = self._encoder.encode(item.record) + self._newest_field
         self._sent.append((item, value))
         self._client.produce(
-            TOPIC,
+            self._topic,
             key=f"{item.exchange}:{item.record['symbol']}".encode(),
             value=value,
             headers=list(_headers_of(number).items()),
@@ -108,7 +110,7 @@ class NewerProducer:
     def _delivered(self, number: int, error: KafkaError | None, message: Message) -> None:
         reason = None if error is None else error.str()
         partition, offset = cast("int", message.partition()), cast("int", message.offset())
-        self._deliveries[number] = Delivery(TOPIC, partition, offset, reason)
+        self._deliveries[number] = Delivery(self._topic, partition, offset, reason)
 
 
 def replayed_table(messages: Iterable[TappedMessage]) -> pa.Table:

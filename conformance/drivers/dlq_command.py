@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.history import HistoryWriter
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
 
@@ -29,12 +29,12 @@ class Answer:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
-def dlq(stack: EmbeddedStack, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
+def dlq(stack: Stack, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
     """Run `k2 dlq` to its end (see `k2`)."""
     return k2(stack, "dlq", *arguments, environment=environment)
 
 
-def k2(stack: EmbeddedStack, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
+def k2(stack: Stack, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
     """Run one command to its end.
 
     Raises:
@@ -52,13 +52,13 @@ def k2(stack: EmbeddedStack, *arguments: str, environment: Mapping[str, str] | N
         return Answer(exit_code, stdout, errors.read().decode())
 
 
-def start_replay_to_be_killed(stack: EmbeddedStack, plan: Sequence[str]) -> ChildProcess:
+def start_replay_to_be_killed(stack: Stack, plan: Sequence[str]) -> ChildProcess:
     """Begin a replay of everything that ends as these arguments of conformance.stacks.replay_launcher say."""
     command = ["conformance.stacks.replay_launcher", "--data-dir", str(stack.directory), *plan]
     return ChildProcess("replay", command, stack.directory.parent / "logs" / "replay.log", start=process_starter())
 
 
-def replay(history: HistoryWriter, stack: EmbeddedStack, *arguments: str, must_send: int | None) -> Answer:
+def replay(history: HistoryWriter, stack: Stack, *arguments: str, must_send: int | None) -> Answer:
     """Replay letters and record what the command said as the operation `replay`."""
     with history.invoke("operator", "replay") as invocation:
         answer = dlq(stack, "replay", "--json", *arguments)

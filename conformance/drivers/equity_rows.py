@@ -59,7 +59,7 @@ def values_that_must_be_null(stack: Stack, exchange: str, data_type: str) -> int
 def exchange_rows(stack: Stack, exchange: str, data_type: str) -> pa.Table:
     """The rows of an exchange."""
     storage = stack.settings.storage
-    rows = view_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table).rows
+    rows = view_table(storage, RECORD_TYPES[data_type].table).rows
     return rows.filter(pc.equal(rows["exchange"], exchange))
 
 

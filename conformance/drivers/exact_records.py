@@ -113,7 +113,7 @@ def _time(time_ns: int) -> str:
 def stored_rows(stack: Stack, data_type: str) -> dict[int, Row]:
     """The table's rows by session_sequence, read without K2, as JSON values."""
     storage = stack.settings.storage
-    rows = view_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table).rows.to_pylist()
+    rows = view_table(storage, RECORD_TYPES[data_type].table).rows.to_pylist()
     return {row["session_sequence"]: {name: _plain(value) for name, value in row.items()} for row in rows}
 
 

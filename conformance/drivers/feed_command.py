@@ -12,10 +12,8 @@ from conformance.drivers.feeding import Place, wait_until_drained
 from conformance.drivers.log_tap import ANSWER_TIMEOUT_SECONDS, decode_independently, read_all
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
-from conformance.stacks.embedded import EmbeddedStack
-from k2.embedded.platform import all_topics
 from k2.ingestion.registry import PackagedRegistry
-from k2.records.definition import ASSET_CLASSES, RECORD_TYPES
+from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, dead_letter_topic, source_topics
 
 _LETTER_SCHEMA = pa.schema(
     [
@@ -25,7 +23,7 @@ _LETTER_SCHEMA = pa.schema(
 )
 
 
-def feed(stack: EmbeddedStack, history: HistoryWriter, *arguments: str) -> Answer:
+def feed(stack: Stack, history: HistoryWriter, *arguments: str) -> Answer:
     """Run `k2 feed` to its end and wait until the tables have passed everything that is in the log.
 
     Raises:
@@ -44,7 +42,7 @@ def feed(stack: EmbeddedStack, history: HistoryWriter, *arguments: str) -> Answe
 
 def log_ends(stack: Stack) -> dict[Place, int]:
     """For each partition that holds messages the offset after the last."""
-    topics = source_topics()
+    topics = source_topics(stack.settings.kafka.topic_prefix)
     client = Consumer(
         {"bootstrap.servers": stack.settings.kafka.bootstrap_servers, "group.id": "harness-ends", "log_level": 2}
     )
@@ -60,14 +58,9 @@ def log_ends(stack: Stack) -> dict[Place, int]:
     return {place: end for place, end in ends.items() if end}
 
 
-def source_topics() -> list[str]:
-    """Every topic but those of dead letters."""
-    return [name for name in all_topics() if not name.endswith(".dlq")]
-
-
 def dead_letters(stack: Stack) -> pa.Table:
     """Stage `dead_letters` of planted faults: which record each letter holds, and why it is one."""
-    registry = PackagedRegistry()
+    registry, topics = PackagedRegistry(), source_topics(stack.settings.kafka.topic_prefix)
     schemas = {
         number: fastavro.parse_schema(registry.writer_schema(number))
         for asset_class in ASSET_CLASSES
@@ -75,7 +68,7 @@ def dead_letters(stack: Stack) -> pa.Table:
         for number in [registry.schema_id(asset_class, record_type)]
     }
     rows: list[dict[str, Any]] = []
-    for letter in read_all(stack.settings.kafka.bootstrap_servers, [f"{name}.dlq" for name in source_topics()]):
+    for letter in read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(name) for name in topics]):
         _, record = decode_independently(letter, schemas)
         values = record or {}
         names = ("exchange", "symbol", "session", "session_sequence")

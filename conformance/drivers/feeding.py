@@ -113,7 +113,7 @@ def table_offsets(stack: Stack) -> dict[Place, int]:
     storage = stack.settings.storage
     found: dict[Place, int] = {}
     for record_type in RECORD_TYPES.values():
-        found |= next_offsets(storage.catalog_uri, storage.warehouse, record_type.table)
+        found |= next_offsets(storage, record_type.table)
     return found
 
 

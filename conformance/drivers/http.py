@@ -85,11 +85,28 @@ def raw_request(url: str, head: Sequence[str], chunks: Sequence[bytes], timeout_
             except OSError:
                 break
         received, closed = _receive(connection)
+    return raw_answer(received, closed, sent)
+
+
+def raw_answer(received: bytes, closed: bool, sent_bytes: int) -> RawAnswer:
+    """The first answer in what was received."""
     head_bytes, _, body = received.partition(b"\r\n\r\n")
     lines = head_bytes.decode("latin-1").split("\r\n")
     status = int(lines[0].split()[1]) if lines[0].startswith("HTTP/") else None
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    return RawAnswer(status, headers, body, closed, sent)
+    length = headers.get("content-length", "")
+    return RawAnswer(status, headers, body[: int(length)] if length.isdigit() else body, closed, sent_bytes)
+
+
+def is_refused(host: str, port: int) -> bool:
+    """Whether nobody takes a connection there."""
+    try:
+        socket.create_connection((host, port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def metric(exposition: str, name: str, labels: Mapping[str, str]) -> float:

@@ -9,19 +9,18 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from conformance.drivers.log_tap import read_all
 from conformance.drivers.table_view import open_table, view_table
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from conformance.stacks.later_version import LATER_TRADE, TAPE
 from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
 from k2.ingestion.registry import PackagedRegistry
-from k2.records.definition import TRADE, dead_letter_topic, topic
+from k2.records.definition import TRADE, dead_letter_topic
 from k2.records.encode import RecordEncoder
 
 LATER_TAPE = "A"
 Place = tuple[str, int, int]
 """Topic, partition and offset."""
-_TOPIC = topic("crypto", "trades")
 _FLUSH_SECONDS = 30.0
 
 
@@ -32,11 +31,11 @@ class LaterProducer:
         RuntimeError: the broker did not acknowledge one.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, stack: Stack) -> None:
+        self._topic = stack.topic("crypto", "trades")
+        servers = stack.settings.kafka.bootstrap_servers
         # The partitioner of K2's own producer: the records of a key lie in one partition, whoever sent them.
-        self._client = Producer(
-            {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "log_level": 2}
-        )
+        self._client = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "log_level": 2})
         self._encoder = RecordEncoder(LATER_TRADE, PackagedRegistry([LATER_TRADE]).schema_id("crypto", LATER_TRADE))
         self._sent = 0
         self._places: dict[int, Place] = {}
@@ -54,7 +53,7 @@ class LaterProducer:
     def send(self, item: FeedRecord) -> None:
         """Queue one trade."""
         self._client.produce(
-            _TOPIC,
+            self._topic,
             key=f"{item.exchange}:{item.record['symbol']}".encode(),
             value=self._encoder.encode({**item.record, TAPE.name: LATER_TAPE}),
             on_delivery=partial(self._delivered, self._sent),
@@ -68,7 +67,7 @@ class LaterProducer:
 
     def _delivered(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self._places[number] = (_TOPIC, cast("int", message.partition()), cast("int", message.offset()))
+            self._places[number] = (self._topic, cast("int", message.partition()), cast("int", message.offset()))
 
 
 def ends_of(places: Iterable[Place]) -> dict[tuple[str, int], int]:
@@ -79,7 +78,7 @@ def ends_of(places: Iterable[Place]) -> dict[tuple[str, int], int]:
     return ends
 
 
-def start_later_consumer(stack: EmbeddedStack) -> ChildProcess:
+def start_later_consumer(stack: Stack) -> ChildProcess:
     """The later version's consumer of trades."""
     command = ["conformance.stacks.later_version", "--data-dir", str(stack.directory), "consume"]
     log = stack.directory.parent / "logs" / "later-consumer.log"
@@ -87,20 +86,20 @@ def start_later_consumer(stack: EmbeddedStack) -> ChildProcess:
     return ChildProcess("later-consumer", command, log, quick, process_starter())
 
 
-def tapes(stack: EmbeddedStack) -> dict[Place, str | None]:
+def tapes(stack: Stack) -> dict[Place, str | None]:
     """The new column of each row; None in all of them where the table has no such column."""
-    rows = view_table(stack.settings.storage.catalog_uri, stack.settings.storage.warehouse, TRADE.table).rows
+    rows = view_table(stack.settings.storage, TRADE.table).rows
     values: list[Any] = rows["tape"].to_pylist() if "tape" in rows.column_names else [None] * rows.num_rows
     places = zip(*(rows[name].to_pylist() for name in ("topic", "kafka_partition", "kafka_offset")), strict=True)
     return dict(zip(places, values, strict=True))
 
 
-def column_id(stack: EmbeddedStack, name: str) -> int:
+def column_id(stack: Stack, name: str) -> int:
     """Iceberg's id of a column."""
     storage = stack.settings.storage
-    return open_table(storage.catalog_uri, storage.warehouse, TRADE.table).schema().find_field(name).field_id
+    return open_table(storage, TRADE.table).schema().find_field(name).field_id
 
 
-def count_dead_letters(stack: EmbeddedStack) -> int:
+def count_dead_letters(stack: Stack) -> int:
     """Messages in the dead letter topic of the trades."""
-    return len(read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(_TOPIC)]))
+    return len(read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(stack.topic("crypto", "trades"))]))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from conformance.drivers import http
 from conformance.drivers.logged_changes import level_changes
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 
 LEVELS = ("NOMINAL", "DEGRADED", "CRITICAL", "SHUTDOWN")
 _HEADER = "x-degradation-level"
@@ -25,7 +25,7 @@ def counted_changes(metrics_url: str, component: str) -> dict[str, float]:
     }
 
 
-def shown_levels(stack: EmbeddedStack, api: str) -> dict[str, str]:
+def shown_levels(stack: Stack, api: str) -> dict[str, str]:
     """The level of an API, everywhere it is shown."""
     health = http.get(f"{api}/health")
     changes = level_changes(stack, "api")

@@ -6,17 +6,18 @@ import orjson
 from pyiceberg.table import Table
 
 from conformance.drivers.table_view import PROGRESS_PROPERTY, open_table
+from k2.settings import StorageSettings
 
 
-def missing_files(catalog_uri: str, warehouse: str, name: str) -> list[str]:
+def missing_files(storage: StorageSettings, name: str) -> list[str]:
     """Files that the current snapshot needs and the store does not have."""
-    table = open_table(catalog_uri, warehouse, name)
+    table = open_table(storage, name)
     return sorted(path for path in _needed(table) if not table.io.new_input(path).exists())
 
 
-def shrunken_snapshots(catalog_uri: str, warehouse: str, name: str) -> list[int]:
+def shrunken_snapshots(storage: StorageSettings, name: str) -> list[int]:
     """Snapshots whose progress lacks a partition of their parent's, or stands before it."""
-    table = open_table(catalog_uri, warehouse, name)
+    table = open_table(storage, name)
     offsets = {snapshot.snapshot_id: dict(_offsets(_progress(snapshot.summary))) for snapshot in table.snapshots()}
     shrunken = []
     for snapshot in table.snapshots():

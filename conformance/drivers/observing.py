@@ -53,7 +53,7 @@ def observe_tables(history: HistoryWriter, stack: Stack, data_types: Iterable[st
     """Stages `stored` and `snapshots`."""
     storage = stack.settings.storage
     for data_type in data_types:
-        view = view_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[data_type].table)
+        view = view_table(storage, RECORD_TYPES[data_type].table)
         history.observe("stored", view.rows.drop_columns(["vendor_data"]), data_type)
         history.observe("snapshots", view.snapshots, data_type)
 

@@ -18,10 +18,9 @@ from conformance.stacks.base import Stack
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.registry import PackagedRegistry
-from k2.records.definition import TRADE, dead_letter_topic, topic
+from k2.records.definition import TRADE, dead_letter_topic
 from k2.records.encode import RecordEncoder
 
-TOPIC = topic("crypto", "trades")
 KEY = b"BINANCE:BTCUSDT"
 COPIES = 5
 LETTERS_TIMEOUT_SECONDS = 20.0
@@ -70,8 +69,10 @@ class Poisoner:
         RuntimeError: the broker did not acknowledge one.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._client = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all", "log_level": 2})
+    def __init__(self, stack: Stack) -> None:
+        self._topic = trades_topic(stack)
+        servers = stack.settings.kafka.bootstrap_servers
+        self._client = Producer({"bootstrap.servers": servers, "acks": "all", "log_level": 2})
         self._queued: list[Poison] = []
         self._places: dict[int, Place] = {}
         self._errors: list[str] = []
@@ -98,7 +99,7 @@ class Poisoner:
         number = len(self._queued)
         self._queued.append(poison)
         self._client.produce(
-            TOPIC,
+            self._topic,
             key=KEY,
             value=poison.value,
             headers=list(headers_of(number, poison).items()),
@@ -123,14 +124,14 @@ class Poisoner:
         """For each partition the offset after the last bad message."""
         ends: dict[tuple[str, int], int] = {}
         for partition, offset in self._places.values():
-            ends[TOPIC, partition] = max(ends.get((TOPIC, partition), 0), offset + 1)
+            ends[self._topic, partition] = max(ends.get((self._topic, partition), 0), offset + 1)
         return ends
 
     def table(self) -> pa.Table:
         """Stage `poison`."""
         rows = [
             {
-                "topic": TOPIC,
+                "topic": self._topic,
                 "kafka_partition": self._places[number][0],
                 "kafka_offset": self._places[number][1],
                 "sha256": digest(poison.value),
@@ -152,6 +153,11 @@ class Poisoner:
         self._places[number] = (partition, offset)
 
 
+def trades_topic(stack: Stack) -> str:
+    """The topic that bad messages are sent to."""
+    return stack.topic("crypto", "trades")
+
+
 def headers_of(number: int, poison: Poison) -> dict[str, str]:
     """The headers one bad message is sent with."""
     return {"origin": poison.kind, "trace": f"message {number}"}
@@ -159,9 +165,10 @@ def headers_of(number: int, poison: Poison) -> dict[str, str]:
 
 def read_letters(stack: Stack, places: Iterable[Place]) -> list[TappedMessage]:
     """The dead letter topic's messages, read until each place has one, or for twenty seconds."""
-    wanted = {(TOPIC, str(partition), str(offset)) for partition, offset in places}
+    topic = trades_topic(stack)
+    wanted = {(topic, str(partition), str(offset)) for partition, offset in places}
     give_up_at = time.monotonic() + LETTERS_TIMEOUT_SECONDS
-    with LogTap(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(TOPIC)]) as tap:
+    with LogTap(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(topic)]) as tap:
         while True:
             letters = tap.wait_for(0, timeout_seconds=1)
             if wanted <= {_source(letter) for letter in letters} or time.monotonic() > give_up_at:

@@ -1,15 +1,11 @@
 """Gives records to K2's own producer, remembers what became of each, and looks for them in the log by itself."""
 
-import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from conformance.drivers.log_tap import TappedMessage, decode_independently
-from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
-from conformance.stacks.embedded import EmbeddedStack
 from k2.clock import SystemClock
 from k2.errors import K2Error
 from k2.feeds.feed import FeedRecord
@@ -45,6 +41,7 @@ class Producing:
     ) -> None:
         self.metrics = Metrics()
         kafka = stack.settings.kafka.model_copy(update={"delivery_timeout_ms": delivery_timeout_ms})
+        self._topic_prefix = kafka.topic_prefix
         registry = open_registry(kafka)
         self._schemas = {
             registry.schema_id(asset_class, record_type): (asset_class, record_type.data_type)
@@ -172,24 +169,13 @@ class Producing:
             return "is no record of a registered schema"
         if self._schemas[schema_id] != (item.asset_class, item.data_type):
             return f"has the schema of {self._schemas[schema_id]}"
-        if message.topic != f"market.{item.asset_class}.{item.data_type}":
+        if message.topic != f"{self._topic_prefix}market.{item.asset_class}.{item.data_type}":
             return f"lies in {message.topic}"
         if message.key != f"{item.exchange}:{item.record['symbol']}".encode():
             return f"has the key {message.key!r}"
         if _identity(record) != _identity(item.record):
             return f"is another: {_identity(record)}"
         return ""
-
-
-@contextmanager
-def hung_broker(stack: EmbeddedStack, history: HistoryWriter) -> Iterator[None]:
-    """The broker's process stands still, its connections open, for as long as the body runs."""
-    with history.invoke("harness", "fault", {"fault": "hung_broker"}):
-        stack.process("broker").signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            stack.process("broker").signal(signal.SIGCONT)
 
 
 def _identity(record: Mapping[str, Any]) -> tuple[Any, ...]:

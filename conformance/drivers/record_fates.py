@@ -17,7 +17,7 @@ from conformance.drivers.record_kinds import ASSET_CLASS, Kind
 from conformance.drivers.table_view import view_table
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
-from k2.records.definition import RECORD_TYPES, dead_letter_topic, topic
+from k2.records.definition import RECORD_TYPES, dead_letter_topic
 
 _FLUSH_SECONDS = 30.0
 _COUNTED_SECONDS = 20.0
@@ -33,10 +33,6 @@ class _Planned:
     is_repeated: bool = False
 
     @property
-    def topic(self) -> str:
-        return topic(ASSET_CLASS, self.kind.record_type.data_type)
-
-    @property
     def fate(self) -> str:
         if self.is_repeated:
             return "duplicate"
@@ -50,8 +46,10 @@ class KindSender:
         RuntimeError: the broker did not acknowledge one.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._client = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all", "log_level": 2})
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        servers = stack.settings.kafka.bootstrap_servers
+        self._client = Producer({"bootstrap.servers": servers, "acks": "all", "log_level": 2})
         self._rows: list[dict[str, Any]] = []
         self._errors: list[str] = []
 
@@ -61,7 +59,7 @@ class KindSender:
         for message in [*planned, *_repeated(planned)]:
             # One key, so that what is repeated comes to lie behind what it repeats.
             self._client.produce(
-                message.topic, key=b"kinds", value=message.value, on_delivery=partial(self._delivered, message)
+                self._topic(message), key=b"kinds", value=message.value, on_delivery=partial(self._delivered, message)
             )
             self._client.poll(0)
         unsent = self._client.flush(_FLUSH_SECONDS)
@@ -80,13 +78,16 @@ class KindSender:
             ends[place] = max(ends.get(place, 0), row["kafka_offset"] + 1)
         return ends
 
+    def _topic(self, message: _Planned) -> str:
+        return self._stack.topic(ASSET_CLASS, message.kind.record_type.data_type)
+
     def _delivered(self, message: _Planned, error: KafkaError | None, delivered: Message) -> None:
         if error is not None:
             self._errors.append(error.str())
             return
         self._rows.append(
             {
-                "topic": message.topic,
+                "topic": self._topic(message),
                 "kafka_partition": delivered.partition(),
                 "kafka_offset": delivered.offset(),
                 "kind": message.kind.name,
@@ -117,13 +118,13 @@ def observe_fates(history: HistoryWriter, stack: Stack, sender: KindSender) -> N
     storage = stack.settings.storage
     columns = ["topic", "kafka_partition", "kafka_offset", "quality_flags"]
     for record_type in RECORD_TYPES.values():
-        rows = view_table(storage.catalog_uri, storage.warehouse, record_type.table).rows
+        rows = view_table(storage, record_type.table).rows
         history.observe("stored", rows.select(columns), record_type.data_type)
     history.observe("dead_letters", _letters(stack))
 
 
 def _letters(stack: Stack) -> pa.Table:
-    names = [dead_letter_topic(topic(ASSET_CLASS, data_type)) for data_type in RECORD_TYPES]
+    names = [dead_letter_topic(stack.topic(ASSET_CLASS, data_type)) for data_type in RECORD_TYPES]
     rows = []
     for letter in read_all(stack.settings.kafka.bootstrap_servers, names):
         headers = {name: (value or b"").decode(errors="replace") for name, value in letter.headers}

@@ -8,7 +8,7 @@ from conformance.drivers.feeding import Fed, Place, feed_records, latest
 from conformance.drivers.letter_files import letters_in_files
 from conformance.drivers.log_tap import TappedMessage, read_all
 from conformance.drivers.observing import observe_tables
-from conformance.drivers.poisoning import REPLAYED_HEADER, TOPIC, Poisoner, letter_table
+from conformance.drivers.poisoning import REPLAYED_HEADER, Poisoner, letter_table, trades_topic
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
 from k2.feeds.feed import FeedRecord
@@ -45,8 +45,7 @@ def send(stack: Stack, records: Iterable[FeedRecord], *, newer_every: int, poiso
         newer_every: how many records one of the newer producer's stands among.
         poison_every: records between two bad messages; 0 for none.
     """
-    servers = stack.settings.kafka.bootstrap_servers
-    with NewerProducer(servers) as newer, Poisoner(servers) as poisoner:
+    with NewerProducer(stack.settings.kafka) as newer, Poisoner(stack) as poisoner:
         mixed = poisoner.among(records, poison_every, PARTITIONS) if poison_every else records
         fed = feed_records(stack, newer.among(mixed, newer_every))
     return Sent(fed, newer, poisoner)
@@ -54,12 +53,12 @@ def send(stack: Stack, records: Iterable[FeedRecord], *, newer_every: int, poiso
 
 def source_messages(stack: Stack) -> list[TappedMessage]:
     """Everything in the source topic now."""
-    return read_all(stack.settings.kafka.bootstrap_servers, [TOPIC])
+    return read_all(stack.settings.kafka.bootstrap_servers, [trades_topic(stack)])
 
 
 def letter_messages(stack: Stack) -> list[TappedMessage]:
     """Everything in the dead letter topic now: letters, and the marks of replays."""
-    return read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(TOPIC)])
+    return read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(trades_topic(stack))])
 
 
 def marked(messages: Iterable[TappedMessage]) -> int:

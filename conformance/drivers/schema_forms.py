@@ -21,7 +21,7 @@ _ARROW = {pa.string(): "string", pa.int64(): "long", pa.decimal128(28, 10): "dec
 def disagreements(stack: Stack, record_type: RecordType) -> list[str]:
     """Fields that the three forms do not have alike; the table's columns of provenance are its own."""
     storage = stack.settings.storage
-    table = open_table(storage.catalog_uri, storage.warehouse, record_type.table)
+    table = open_table(storage, record_type.table)
     avro = _of_avro(PackagedRegistry().writer_schema(PackagedRegistry().schema_id("crypto", record_type)))
     arrow = {field.name: (_arrow_type(field.type), field.nullable) for field in arrow_schema(record_type)}
     columns = {field.name: (_iceberg_type(field), not field.required) for field in table.schema().fields}

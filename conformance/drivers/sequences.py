@@ -32,7 +32,7 @@ def verdict_table(numbers: Numbers, events: Sequence[str]) -> pa.Table:
 def stored_trades(stack: Stack) -> pa.Table:
     """The same columns of every row of the trades table, in order of arrival."""
     storage = stack.settings.storage
-    rows = view_table(storage.catalog_uri, storage.warehouse, TRADE.table).rows
+    rows = view_table(storage, TRADE.table).rows
     rows = rows.sort_by([("kafka_partition", "ascending"), ("kafka_offset", "ascending")])
     columns = rows.select(["exchange", "symbol", "source_sequence", "sequence_event"])
     return columns.rename_columns(["exchange", "symbol", "number", "event"])

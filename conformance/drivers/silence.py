@@ -76,7 +76,7 @@ class Watch:
 
     def _row_count(self) -> int:
         storage = self.stack.settings.storage
-        table = open_table(storage.catalog_uri, storage.warehouse, RECORD_TYPES[self.data_type].table)
+        table = open_table(storage, RECORD_TYPES[self.data_type].table)
         snapshot = table.metadata.current_snapshot()
         if snapshot is None or snapshot.summary is None:
             return 0

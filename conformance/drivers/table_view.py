@@ -1,16 +1,23 @@
 """Reads a table as any Iceberg client would, with PyIceberg, and says which snapshot brought each row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
+import sqlalchemy
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
+
+from k2.settings import StorageSettings
+from k2.storage.addresses import catalog_properties
 
 PROGRESS_PROPERTY = "k2.progress"
 
@@ -29,28 +36,48 @@ class TableView:
     snapshots: pa.Table
 
 
-def view_table(catalog_uri: str, warehouse: str, name: str) -> TableView:
+def view_table(storage: StorageSettings, name: str) -> TableView:
     """Read all of a table."""
-    table = open_table(catalog_uri, warehouse, name)
+    table = open_table(storage, name)
     return TableView(_rows(table), _snapshots(table))
 
 
-def next_offsets(catalog_uri: str, warehouse: str, name: str) -> dict[tuple[str, int], int]:
-    """How far the table says each (topic, partition) was taken in."""
-    snapshot = open_table(catalog_uri, warehouse, name).metadata.current_snapshot()
+def open_table(storage: StorageSettings, name: str) -> Table:
+    """The table as of now, through a catalog client of the harness's own."""
+    return _catalog(storage).load_table(name)
+
+
+def metadata_location(storage: StorageSettings, name: str) -> str:
+    """Address of a table's metadata, straight from the catalog: it changes with every commit, and with nothing else."""
+    namespace, table = name.split(".")
+    query = sqlalchemy.select(IcebergTables.metadata_location).where(
+        IcebergTables.catalog_name == storage.catalog_name,
+        IcebergTables.table_namespace == namespace,
+        IcebergTables.table_name == table,
+    )
+    with _catalog(storage).engine.connect() as connection:
+        return str(connection.execute(query).scalar_one())
+
+
+def next_offsets(storage: StorageSettings, name: str) -> dict[tuple[str, int], int]:
+    """How far the table says each (topic, partition) was taken in; cheap enough to be asked again and again."""
+    return dict(_offsets_at(storage, metadata_location(storage, name)))
+
+
+@lru_cache(maxsize=4)
+def _catalog(storage: StorageSettings) -> SqlCatalog:
+    return SqlCatalog(storage.catalog_name, **catalog_properties(storage))
+
+
+@lru_cache(maxsize=64)
+def _offsets_at(storage: StorageSettings, location: str) -> Mapping[tuple[str, int], int]:
+    """What a metadata file, which never changes, says."""
+    file_io = load_file_io(catalog_properties(storage), location)
+    snapshot = FromInputFile.table_metadata(file_io.new_input(location)).current_snapshot()
     if snapshot is None or snapshot.summary is None:
         return {}
     entries = _progress(snapshot.summary.additional_properties)
     return {(entry["topic"], entry["partition"]): entry["next_offset"] for entry in entries}
-
-
-def open_table(catalog_uri: str, warehouse: str, name: str) -> Table:
-    """The table as of now, through a catalog client of the harness's own."""
-    catalog = SqlCatalog("k2", uri=f"{catalog_uri}?timeout=30", warehouse=warehouse)
-    try:
-        return catalog.load_table(name)
-    finally:
-        catalog.engine.dispose()
 
 
 def _rows(table: Table) -> pa.Table:

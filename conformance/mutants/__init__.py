@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 _AT_ONCE = 3
@@ -46,8 +46,19 @@ def listed(project_root: Path) -> list[Mutant]:
 
 def run_mutants(project_root: Path) -> list[MutantResult]:
     """Run every mutant's clause against it, a few at a time, saying so as it goes."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mutant") as pool:
-        return list(pool.map(partial(_announced, project_root), listed(project_root)))
+    with started_mutants(project_root, _AT_ONCE) as results:
+        return results()
+
+
+@contextmanager
+def started_mutants(project_root: Path, at_once: int) -> Iterator[Callable[[], list[MutantResult]]]:
+    """Mutants under way while the body runs; what is yielded waits for them. Those not begun by then are left out."""
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="mutant")
+    try:
+        under_way = [pool.submit(_announced, project_root, mutant) for mutant in listed(project_root)]
+        yield lambda: [mutant.result() for mutant in under_way]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _announced(project_root: Path, mutant: Mutant) -> MutantResult:

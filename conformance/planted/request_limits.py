@@ -18,38 +18,30 @@ _EXCEEDED, _ERRORS = "http_request_size_limit_exceeded_total", "http_request_siz
 def clean_request_limits(seed: int) -> History:
     """Every way to send a body, around a limit of 10 MiB, answered as it should be."""
     random = np.random.default_rng(seed)
-    large = int(random.integers(2, 9)) * _LIMIT
-    small = int(random.integers(1, _LIMIT))
-    requests = [
-        _declared("empty", 0),
-        _declared("small", small),
-        _declared("exactly_the_limit", _LIMIT),
-        _declared("one_byte_over", _LIMIT + 1),
-        _declared("far_over", large, sent_bytes=0),
-        _declared("unread_by_handler", large, sent_bytes=0, handler_reads=False),
-        _chunked("chunked_small", small),
-        _chunked("chunked_exactly_the_limit", _LIMIT),
-        _chunked("chunked_one_byte_over", _LIMIT + 1),
-        _chunked("chunked_unread_by_handler", large, handler_reads=False),
-        {**_declared("get_is_skipped", large, sent_bytes=0), "method": "GET", "status": 200, "envelope": None},
-        _invalid("not_a_number", "ten"),
-        _invalid("negative", "-1"),
-        _invalid("exponent", "1e3"),
-        {**_declared("unprocessable", 2), "status": 422, "expected_status": 422},
-    ]
+    requests = _requests(random)
     before = {_EXCEEDED: float(random.integers(0, 50)), _ERRORS: 0.0}
     after = {
         _EXCEEDED: before[_EXCEEDED] + sum(request["status"] == 413 for request in requests),
         _ERRORS: float(sum(request["status"] == 400 for request in requests)),
     }
     rss_bytes = 200 * _MIB
+    for request in requests:
+        request |= {"endpoint": "/v1/thing", "rss_before_bytes": rss_bytes, "rss_peak_bytes": rss_bytes + _LIMIT}
+    label = "POST /v1/thing"
+    labels_before = {_EXCEEDED: {label: before[_EXCEEDED]}, _ERRORS: {}}
+    labels_after = {_EXCEEDED: {label: after[_EXCEEDED]}, _ERRORS: {"not_a_number": after[_ERRORS]}}
     events = [
-        operation("api", "counters", START_NS, {"moment": "before", "counters": before}),
+        operation("api", "counters", START_NS, {"moment": "before", "counters": before, "by_label": labels_before}),
         *(
             operation("api", "request", START_NS + number * SECOND_NS, request)
             for number, request in enumerate(requests, start=1)
         ),
-        operation("api", "counters", START_NS + 100 * SECOND_NS, {"moment": "after", "counters": after}),
+        operation(
+            "api",
+            "counters",
+            START_NS + 100 * SECOND_NS,
+            {"moment": "after", "counters": after, "by_label": labels_after},
+        ),
         operation(
             "api",
             "memory",
@@ -65,9 +57,33 @@ def clean_request_limits(seed: int) -> History:
         seed,
         "embedded",
         START_NS,
-        {"required_variants": variants, "minimum_samples": len(requests)},
+        {"required_variants": variants, "minimum_samples": len(requests), "labels": True, "memory": True},
     )
     return History(header, tuple(events))
+
+
+def _requests(random: np.random.Generator) -> list[dict[str, Any]]:
+    large = int(random.integers(2, 9)) * _LIMIT
+    small = int(random.integers(1, _LIMIT))
+    return [
+        _declared("empty", 0),
+        _declared("small", small),
+        _declared("exactly_the_limit", _LIMIT),
+        _declared("one_byte_over", _LIMIT + 1),
+        _declared("far_over", large, sent_bytes=0),
+        _declared("unread_by_handler", large, sent_bytes=0, handler_reads=False),
+        _chunked("chunked_small", small),
+        _chunked("chunked_exactly_the_limit", _LIMIT),
+        _chunked("chunked_one_byte_over", _LIMIT + 1),
+        _chunked("chunked_unread_by_handler", large, handler_reads=False),
+        {**_declared("get_is_skipped", large, sent_bytes=0), "method": "GET", "status": 200, "envelope": None},
+        _invalid("not_a_number", "ten"),
+        _invalid("negative", "-1"),
+        _invalid("exponent", "1e3"),
+        {**_declared("nothing_said_of_a_body", 0), "declared_length": None, "framing": "none", "sent_bytes": large},
+        {**_declared("more_than_declared", 2), "sent_bytes": large},
+        {**_declared("unprocessable", 2), "status": 422, "expected_status": 422},
+    ]
 
 
 def _request(variant: str, size: int, sent_bytes: int, handler_reads: bool) -> dict[str, Any]:
@@ -104,6 +120,8 @@ def _invalid(variant: str, declared_length: str) -> dict[str, Any]:
         **_request(variant, 0, 0, handler_reads=True),
         "declared_length": declared_length,
         "status": 400,
+        "reason": "not_a_number",
+        "connection_closed": True,
         "envelope": _envelope("INVALID_CONTENT_LENGTH"),
     }
 
@@ -147,6 +165,10 @@ def _counted(name: str, by: int) -> Plant:
     return edit
 
 
+def _without_labels(history: History) -> History:
+    return edit_operations(history, "counters", lambda one: with_attributes(one, {"by_label": None}))
+
+
 def _memory_doubled(history: History) -> History:
     return edit_operations(
         history,
@@ -176,6 +198,14 @@ SUITE = Suite(
         Defect("connection_kept_open", "connection_left_open", _answered("far_over", connection_closed=False)),
         Defect("rejection_counted_twice", "wrong_counter", _counted(_EXCEEDED, 1)),
         Defect("bad_length_not_counted", "wrong_counter", _counted(_ERRORS, -1)),
+        Defect("bad_length_left_open", "connection_left_open", _answered("exponent", connection_closed=False)),
+        Defect("unannounced_bytes_refused", "wrong_status", _answered("nothing_said_of_a_body", **_REFUSED)),
+        Defect("bytes_beyond_the_length_counted", "wrong_status", _answered("more_than_declared", **_REFUSED)),
+        Defect("counted_under_another_route", "wrong_labels", _answered("far_over", endpoint="/v1/other")),
+        Defect("counted_under_another_reason", "wrong_labels", _answered("negative", reason="negative")),
+        Defect("labels_not_read", "labels_not_read", _without_labels, Outcome.UNKNOWN),
+        Defect("memory_not_read", "memory_not_read", _answered("small", rss_peak_bytes=None), Outcome.UNKNOWN),
+        Defect("one_body_kept_twice", "memory_growth", _answered("far_over", rss_peak_bytes=220 * _MIB)),
         Defect("body_kept_in_memory", "memory_growth", _memory_doubled),
         Defect("no_answer_read", "no_answer", _answered("small", status=None), Outcome.UNKNOWN),
         Defect(

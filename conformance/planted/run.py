@@ -13,17 +13,21 @@ from conformance.planted import (
     audit,
     checkpoint,
     consumer_metrics,
+    contract,
     dead_letters,
     delivery,
     facts,
     fates,
     freshness,
+    hostile_requests,
     letter_files,
     planted_faults,
     provenance,
     replay,
     request_limits,
+    sandbox,
     sequence,
+    slow_clients,
     time_limits,
 )
 from conformance.planted.suite import Defect, Suite
@@ -43,7 +47,11 @@ SUITES: tuple[Suite, ...] = (
     letter_files.SUITE,
     replay.SUITE,
     consumer_metrics.SUITE,
+    hostile_requests.SUITE,
+    contract.SUITE,
+    slow_clients.SUITE,
     planted_faults.SUITE,
+    sandbox.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)
 

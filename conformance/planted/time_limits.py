@@ -12,6 +12,7 @@ from conformance.planted.records import START_NS
 from conformance.planted.suite import Defect, Plant, Suite, edit_operations, with_attributes
 
 _SHORT_LIMIT, _LONG_LIMIT = 0.5, 4.0
+_PLAN = {"minimum_samples": 10, "minimum_processor_samples": 6}
 
 
 def clean_time_limits(seed: int) -> History:
@@ -32,7 +33,7 @@ def clean_time_limits(seed: int) -> History:
     attributes = {name: value for name, value in events[0].attributes.items() if name != "duration_seconds"}
     completed = events[0].invoked_monotonic_ns + int(duration * SECOND_NS)
     events[0] = replace(events[0], completed_monotonic_ns=completed, attributes=attributes)
-    header = Header("planted/time_limits", (), "time_limits", seed, "embedded", START_NS, {"minimum_samples": 10})
+    header = Header("planted/time_limits", (), "time_limits", seed, "embedded", START_NS, _PLAN)
     return History(header, tuple(events))
 
 
@@ -46,6 +47,7 @@ def _stopped(variant: str, limit_seconds: float, random: np.random.Generator) ->
         "error_code": "QUERY_TIMEOUT",
         "follow_up_status": 200,
         "active_connections_after": 0,
+        "processor_share_after": float(random.uniform(0.0, 0.3)),
     }
 
 
@@ -92,6 +94,13 @@ SUITE = Suite(
         Defect("error_code_changed", "wrong_envelope", _answered("stopped_1", error_code="INTERNAL_ERROR")),
         Defect("slot_not_given_back", "slot_not_returned", _answered("stopped_1", follow_up_status=503)),
         Defect("query_still_running", "work_not_stopped", _answered("stopped_1", active_connections_after=1)),
+        Defect("rendering_goes_on", "processor_busy", _answered("stopped_1", processor_share_after=0.97)),
+        Defect(
+            "processor_not_read",
+            "processor_not_read",
+            _answered("stopped_1", processor_share_after=None),
+            Outcome.UNKNOWN,
+        ),
         Defect("slot_not_tried", "slot_not_tried", _answered("stopped_1", follow_up_status=None), Outcome.UNKNOWN),
         Defect("only_short_work", "limit_untried", _only_short_work, Outcome.UNKNOWN),
         Defect("no_answer_read", "no_answer", _answered("stopped_1", status=None), Outcome.UNKNOWN),

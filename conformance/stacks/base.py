@@ -1,9 +1,12 @@
 """The interface every stack has."""
 
+import enum
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from k2.embedded.processes import ChildProcess
 from k2.settings import Settings
@@ -39,10 +42,29 @@ class CutPlan:
     evidence: Path
 
 
+class Outage(enum.Enum):
+    """A way in which a dependency of the platform can be gone for a while; it forgets nothing."""
+
+    BROKER_DOWN = "broker_down"
+    """The brokers close their connections and accept none."""
+    BROKER_HUNG = "broker_hung"
+    """The brokers do not answer, their connections stay open."""
+    CATALOG_LOCKED = "catalog_locked"
+    """Somebody else holds a lock on the catalog that lets nobody read or write it."""
+    WAREHOUSE_AWAY = "warehouse_away"
+    """No file of the warehouse can be read or written."""
+
+
+class PowerMissingError(Exception):
+    """A stack of this kind cannot do what is asked of it; a clause that needs it is not exercised there."""
+
+
 class Stack(Protocol):
     """A running system under test."""
 
     name: str
+    directory: Path
+    """The data directory of its processes."""
     settings: Settings
     """How to reach it."""
 
@@ -66,6 +88,26 @@ class Stack(Protocol):
     def start_api(self, environment: Mapping[str, str] | None = None) -> str:
         """Start an API process, with settings changed by environment variables, and return its address."""
 
+    def topic(self, asset_class: str, data_type: str) -> str:
+        """Name of the topic that records of a kind are sent to."""
+
+    def outage(self, kind: Outage) -> AbstractContextManager[None]:
+        """Have a dependency gone for as long as the context lasts.
+
+        Raises:
+            PowerMissingError: that cannot be done on a stack of this kind.
+        """
+
+    def impatience(self) -> Mapping[str, str]:
+        """Environment of a process that does not wait for a locked catalog."""
+
+    def command_broker(self, do: str, **arguments: object) -> None:
+        """Have the brokers do one of k2.embedded.broker.COMMANDS.
+
+        Raises:
+            PowerMissingError: brokers of this kind cannot.
+        """
+
     def process(self, role: str) -> ChildProcess:
         """The newest process of a role: "consumer-trades", "api"."""
 
@@ -74,3 +116,24 @@ class Stack(Protocol):
 
     def stop(self) -> None:
         """End all of it and leave nothing behind."""
+
+    def __enter__(self) -> Self:
+        """Start it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop it."""
+
+
+class NewStack(Protocol):
+    """Makes stacks of the kind a run is on; each is started by its caller.
+
+    Args:
+        directory: of this stack alone.
+        partitions: of every topic.
+        batch_rows: largest batch of a consumer.
+    """
+
+    def __call__(self, directory: Path, *, partitions: int = 4, batch_rows: int = 100_000) -> Stack:
+        """One that is not started yet."""

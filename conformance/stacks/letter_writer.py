@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from conformance.drivers.poisoning import TOPIC, digest
+from conformance.drivers.poisoning import digest
 from k2.clock import SystemClock
 from k2.ingestion.dead_letter_files import DeadLetterFiles
 from k2.ingestion.dead_letters import DeadLetter
@@ -29,6 +29,8 @@ LONGEST_VALUE_BYTES = 300
 LONG_VALUE_BYTES = 6_000
 MOST_LETTERS = 50_000
 _LONG_SHARE, _TOMBSTONE_SHARE = 0.02, 0.05
+
+TOPIC = "market.crypto.trades"
 
 Record = Callable[[dict[str, object]], None]
 

@@ -19,6 +19,7 @@ from k2.assembly.tables import open_catalog
 from k2.clock import SystemClock
 from k2.errors import K2Error
 from k2.ingestion.judging import PartitionState
+from k2.observability.logs import configure_logs
 from k2.observability.metrics import Metrics
 from k2.records.definition import TRADE, topic
 from k2.settings import Settings, load_settings
@@ -59,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance.stacks.racing_writer")
     parser.add_argument("--data-dir", type=Path, required=True)
     settings = load_settings(parser.parse_args().data_dir)
+    configure_logs(settings.log_level)
     writer = build_writer(settings)
     for line in iter(sys.stdin.readline, ""):
         print(json.dumps(race(writer, settings, json.loads(line))), flush=True)

@@ -3,20 +3,24 @@
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
-import anyio.to_thread
+import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
 from k2 import __version__
-from k2.api.body_limit import BodyLimit
+from k2.api.body_limit import BodyLimit, BodyLimits
 from k2.api.context import ApiContext
+from k2.api.documentation import openapi_document
+from k2.api.draining import Draining
 from k2.api.envelope import InvalidParameterError, exception_handlers
 from k2.api.freshness import TableFreshness
 from k2.api.instruments import create_instruments_router
 from k2.api.observed import ObservedRequests
 from k2.api.request_info import EndpointNames
-from k2.api.rows import create_rows_router
+from k2.api.request_threads import RequestThreads
+from k2.api.rows import BULK_PATH, create_rows_router
 from k2.api.shedding import ApiShedding, SheddingLayer
 from k2.api.status import create_status_router
 from k2.clock import Clock
@@ -25,10 +29,12 @@ from k2.query.engine import QueryEngine
 from k2.resilience.degradation import Level, LevelReport
 from k2.settings import ApiSettings
 
-# Requests wait in threads for a query connection, so there are many more threads than connections: a request that
-# found no thread would wait outside every time limit.
+# Requests wait in threads for a query connection, so there are many more threads than connections.
 _REQUEST_THREADS = 256
+# An interrupted query ends in milliseconds; what takes longer hangs in storage.
+_LAST_WAIT_SECONDS = 2.0
 _OPENAPI_PATH = "/openapi.json"
+_log = structlog.get_logger("k2.api")
 
 
 def create_app(
@@ -40,6 +46,7 @@ def create_app(
     degradation: Callable[[], LevelReport] = lambda: LevelReport(Level.NOMINAL),
     level_hold_seconds: float = 1.0,
     new_request_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    draining: Draining | None = None,
 ) -> FastAPI:
     """The application over an engine.
 
@@ -51,10 +58,13 @@ def create_app(
         degradation: this process's level, which decides what is shed.
         level_hold_seconds: how long a level lasts at least.
         new_request_id: makes the id of a request that brought none.
+        draining: begins when the process is told to stop.
     """
+    draining = draining or Draining()
     freshness = TableFreshness(engine, clock, settings.freshness_limit_seconds, metrics)
     shedding = ApiShedding(degradation, metrics, level_hold_seconds)
-    context = ApiContext(engine, settings, metrics, freshness, degradation, shedding)
+    threads = RequestThreads(_REQUEST_THREADS, metrics)
+    context = ApiContext(engine, settings, metrics, freshness, degradation, shedding, threads, draining)
     routers = (create_rows_router(context), create_instruments_router(context), create_status_router(context))
     app = FastAPI(
         title="K2",
@@ -64,14 +74,15 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_with_request_threads,
+        lifespan=lambda _app: _stopping_queries(engine, threads),
         dependencies=[Depends(_refuse_repeated_parameters)],
         exception_handlers=exception_handlers(settings),
     )
     for router in routers:
         app.include_router(router)
+    app.openapi = partial(openapi_document, app)  # type: ignore[method-assign]
     # The layer added last is the outermost.
-    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, metrics=metrics)
+    app.add_middleware(BodyLimit, limits=_body_limits(settings), metrics=metrics, readers=[("POST", BULK_PATH)])
     app.add_middleware(SheddingLayer, shedding=shedding)
     app.add_middleware(
         ObservedRequests,
@@ -79,8 +90,27 @@ def create_app(
         metrics=metrics,
         clock=clock,
         new_request_id=new_request_id,
+        draining=draining,
     )
     return app
+
+
+def _body_limits(settings: ApiSettings) -> BodyLimits:
+    return BodyLimits(
+        settings.body_limit_bytes,
+        settings.bodies_limit_bytes,
+        settings.body_read_timeout_seconds,
+        settings.slowest_bytes_per_second,
+    )
+
+
+@asynccontextmanager
+async def _stopping_queries(engine: QueryEngine, threads: RequestThreads) -> AsyncIterator[None]:
+    yield
+    # Requests that were cut off have left queries behind, and a process that ends in the middle of one crashes.
+    engine.stop()
+    if not await threads.wait_until_idle(_LAST_WAIT_SECONDS):
+        _log.warning("the process ends although the catalog has not answered some requests yet")
 
 
 def _templates(routers: tuple[APIRouter, ...]) -> list[str]:
@@ -92,9 +122,3 @@ async def _refuse_repeated_parameters(request: Request) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InvalidParameterError(name, "given more than once")
-
-
-@asynccontextmanager
-async def _with_request_threads(_app: FastAPI) -> AsyncIterator[None]:
-    anyio.to_thread.current_default_thread_limiter().total_tokens = _REQUEST_THREADS
-    yield

@@ -1,237 +1,205 @@
-"""What the OpenAPI document shows of the answers: shapes and examples."""
+"""The OpenAPI document: the schema and an example of every answer, and every way a request can fail."""
 
-from typing import Any
+from typing import Any, Literal
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
+
+from k2.api import examples, json_schemas, problems
+from k2.api.json_schemas import Schema, reference_to, success_schema
+from k2.api.parameters import BulkRequest
+from k2.api.problems import PROBLEMS, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
-_REQUEST_ID = "5b1c0c0e7e9a4d55a7c9f3a4de0b1f6a"
-_CURSOR = "WzcxNjIzNTcxMTI5ODMsMTc5NTI1NDMwMDEyMzQ1Njc4OSwwLDQxLCJtYXJrZXQuY3J5cHRvLnRyYWRlcyIsInMtMSJd"
+_JSON = "application/json"
+_DESCRIPTION = (
+    "Every answer carries X-Request-Id: the client's own where it sent a usable one (1 to 64 of A-Z a-z 0-9 . _ -). "
+    "Every failure has one shape, see ErrorEnvelope; its `type` is described at /docs."
+)
+_HEADERS = {
+    "X-Request-Id": {
+        "description": "Names this request in answers and in the log.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    }
+}
+# What can become of a request before any route sees it.
+_BELOW_ROUTES = (400, 408, 413, 431, 500, 503)
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong."""
+    """What went wrong: the members of RFC 9457, and what this service says beside them."""
 
     model_config = ConfigDict(extra="allow")
 
-    code: str = Field(description="For programs.", examples=["INVALID_PARAMETER"])
-    message: str = Field(description="For people.", examples=["limit: Input should be less than or equal to 10000"])
-    request_id: str = Field(description="Also in the X-Request-Id header and in the log.", examples=[_REQUEST_ID])
+    type: str = Field(description="Address of the description of this kind of failure.")
+    title: str = Field(description="The kind of failure.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What went wrong this time.")
+    instance: str = Field(description="Names this occurrence.")
+    code: str = Field(
+        description="The kind of failure, for programs.",
+        json_schema_extra={"enum": [problem.code for problem in PROBLEMS]},
+    )
+    message: str = Field(description="The same as detail.")
+    request_id: str = Field(description="Also in the X-Request-Id header and in the log.")
 
 
 class ErrorEnvelope(BaseModel):
     """Body of every answer with a status of 400 or above."""
 
-    success: bool = Field(examples=[False])
+    model_config = ConfigDict(extra="allow")
+
+    success: Literal[False]
     error: ErrorDetail
 
 
-def _error(description: str, code: str, message: str, **details: object) -> dict[str, Any]:
-    error = {"code": code, "message": message, "request_id": _REQUEST_ID, **details}
+_MESSAGES = {
+    problems.BAD_REQUEST: "the request is not HTTP/1.1: Invalid method encountered",
+    problems.METHOD_NOT_ALLOWED: "PUT /v1/trades: Method Not Allowed",
+    problems.REQUEST_TIMEOUT: "the body did not arrive within 5 s",
+    problems.PAYLOAD_TOO_LARGE: "the body is over the limit of 10485760 bytes; send it in smaller requests",
+    problems.INVALID_PARAMETER: "limit: Input should be less than or equal to 10000",
+    problems.HEADER_TOO_LARGE: "the head is over 32768 bytes",
+    problems.INTERNAL_ERROR: "the request failed; the log has the reason",
+    problems.SNAPSHOT_NOT_FOUND: "table market_data.trades_v2 has no snapshot 7: it never existed or has expired",
+    problems.UNSUPPORTED_MEDIA_TYPE: "send the body as application/json",
+    problems.POOL_EXHAUSTED: "every query connection is busy",
+    problems.QUERY_TIMEOUT: "the trades query was stopped at its limit of 30 s; "
+    "ask for one symbol, a shorter time range or fewer rows",
+}
+_DETAILS: dict[Problem, dict[str, Any]] = {
+    problems.INVALID_PARAMETER: {
+        "parameter": "limit",
+        "details": [{"parameter": "limit", "message": "Input should be less than or equal to 10000"}],
+    },
+    problems.PAYLOAD_TOO_LARGE: {"size_mb": 10.000001, "limit_mb": 10.0},
+    problems.QUERY_TIMEOUT: {"limit_seconds": 30.0},
+}
+
+
+def example_error(problem: Problem) -> dict[str, Any]:
+    """An error envelope as it may be answered."""
+    message = _MESSAGES.get(problem, problem.meaning)
+    error = {
+        "type": problem.type,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": message,
+        "instance": f"urn:k2:request:{examples.REQUEST_ID}",
+        "code": problem.code,
+        "message": message,
+        "request_id": examples.REQUEST_ID,
+    }
+    return {"success": False, "error": {**error, **_DETAILS.get(problem, {})}}
+
+
+def _failure(status: int, schema: Schema | None = None) -> dict[str, Any]:
+    """What is answered with a status of 400 or above: each problem that has it, the likeliest as the example."""
+    possible = [problem for problem in PROBLEMS if problem.status == status]
+    shown = next((problem for problem in possible if problem in _MESSAGES), possible[0])
     return {
-        "model": ErrorEnvelope,
-        "description": description,
-        "content": {"application/json": {"example": {"success": False, "error": error}}},
+        "description": " ".join(f"{problem.code}: {problem.meaning}" for problem in possible),
+        "headers": _HEADERS,
+        "content": {_JSON: {"schema": schema or reference_to("ErrorEnvelope"), "example": example_error(shown)}},
     }
 
 
-def _success(description: str, data: list[Any], meta: dict[str, Any]) -> dict[str, Any]:
-    example = {"success": True, "data": data, "meta": {**meta, "request_id": _REQUEST_ID}}
-    return {"description": description, "content": {"application/json": {"example": example}}}
+def _success(
+    description: str, item: Schema, meta: dict[str, Schema], shown: dict[str, Any], **values: object
+) -> Responses:
+    example = {"success": True, "data": [shown], "meta": {**values, "count": 1, "request_id": examples.REQUEST_ID}}
+    content = {_JSON: {"schema": success_schema(item, meta), "example": example}}
+    return {200: {"description": description, "headers": _HEADERS, "content": content}}
 
 
-_INVALID = _error(
-    "A parameter cannot be used.",
-    "INVALID_PARAMETER",
-    "limit: Input should be less than or equal to 10000",
-    parameter="limit",
-    details=[{"parameter": "limit", "message": "Input should be less than or equal to 10000"}],
-)
-_UNAVAILABLE = _error(
-    "No connection became free in time (POOL_EXHAUSTED), the tables cannot be read (UNAVAILABLE), or the service sheds "
-    "such requests at its present level, see X-Degradation-Level (SHED). Retry-After says when to ask again.",
-    "POOL_EXHAUSTED",
-    "every query connection is busy",
-)
-_TIMEOUT = _error(
-    "The query was stopped at the time limit.",
-    "QUERY_TIMEOUT",
-    "the trades query was stopped at its limit of 30 s; ask for one symbol, a shorter time range or fewer rows",
-    limit_seconds=30.0,
-)
-_TOO_LARGE = _error(
-    "The body is over the limit.",
-    "PAYLOAD_TOO_LARGE",
-    "the body is over the limit of 10485760 bytes; send it in smaller requests",
-    size_mb=10.000001,
-    limit_mb=10.0,
-)
-_INTERNAL = _error("The request failed inside.", "INTERNAL_ERROR", "the request failed; the log has the reason")
-_QUERY_ERRORS: Responses = {422: _INVALID, 500: _INTERNAL, 503: _UNAVAILABLE, 504: _TIMEOUT}
+def _failures(*statuses: int) -> Responses:
+    return {status: _failure(status) for status in sorted({*statuses, *_BELOW_ROUTES})}
 
-_PLACE = {
-    "topic": "market.crypto.trades",
-    "kafka_partition": 0,
-    "kafka_offset": 41,
-    "schema_id": 1,
-    "event_time": "2026-11-21T09:45:00.123456Z",
-    "receive_time": "2026-11-21T09:45:00.125000Z",
-    "sequence_event": "IN_ORDER",
-    "quality_flags": 0,
-}
-_CORE = {
-    "session": "s-1",
-    "session_sequence": 42,
-    "exchange": "BINANCE",
-    "symbol": "BTCUSDT",
-    "asset_class": "crypto",
-    "event_time_ns": 1795254300123456789,
-    "receive_time_ns": 1795254300125000000,
-    "source_sequence": 5500042,
-}
-# Without nulls: the framework leaves them out of examples.
-_VENUE = {"venue": "SPOT", "conditions": "REGULAR", "vendor_data": {"buyer_is_maker": "false"}}
-_TRADE = {
-    **_CORE,
-    "trade_id": "5500042",
-    "price": "61837.63",
-    "quantity": "0.0125",
-    "side": "BUY",
-    **_VENUE,
-    **_PLACE,
-}
-_QUOTE = {
-    **_CORE,
-    "quote_id": "991",
-    "bid_price": "61837.62",
-    "bid_quantity": "1.5",
-    "ask_price": "61837.63",
-    "ask_quantity": "0.75",
-    **_VENUE,
-    **_PLACE,
-    "topic": "market.crypto.quotes",
-}
-_REFERENCE = {
-    **_CORE,
-    "name": "BHP Group Limited",
-    "isin": "AU000000BHP4",
-    "currency": "AUD",
-    "tick_size": "0.01",
-    "lot_size": "1",
-    "listing_status": "ACTIVE",
-    "listed_at_ns": -2650924800000000000,
-    "valid_from_ns": 1795219200000000000,
-    "venue": "ASX",
-    "vendor_data": {"gics_industry_group": "Materials"},
-    **_PLACE,
-    "exchange": "ASX",
-    "symbol": "BHP",
-    "asset_class": "equities",
-    "topic": "market.equities.reference_data",
-    "schema_id": 5,
-}
-_SNAPSHOT = {"snapshot_id": 7162357112983, "snapshot_time_ms": 1795254301000}
 
-TRADE_RESPONSES: Responses = {
-    200: _success("A page of trades.", [_TRADE], {**_SNAPSHOT, "count": 1, "next_cursor": _CURSOR}),
-    **_QUERY_ERRORS,
+_PAGE = {**examples.SNAPSHOT, "next_cursor": examples.CURSOR}
+_ROW_FAILURES = _failures(404, 422, 504)
+TRADE_RESPONSES = {
+    **_success("A page of trades.", reference_to("Trade"), json_schemas.PAGE_META, examples.TRADE, **_PAGE),
+    **_ROW_FAILURES,
 }
-QUOTE_RESPONSES: Responses = {
-    200: _success("A page of quotes.", [_QUOTE], {**_SNAPSHOT, "count": 1, "next_cursor": _CURSOR}),
-    **_QUERY_ERRORS,
+QUOTE_RESPONSES = {
+    **_success("A page of quotes.", reference_to("Quote"), json_schemas.PAGE_META, examples.QUOTE, **_PAGE),
+    **_ROW_FAILURES,
 }
-REFERENCE_RESPONSES: Responses = {
-    200: _success("A page of reference data.", [_REFERENCE], {**_SNAPSHOT, "count": 1, "next_cursor": _CURSOR}),
-    **_QUERY_ERRORS,
+REFERENCE_RESPONSES = {
+    **_success(
+        "A page of reference data.",
+        reference_to("ReferenceData"),
+        json_schemas.PAGE_META,
+        examples.REFERENCE,
+        **_PAGE,
+    ),
+    **_ROW_FAILURES,
 }
-BULK_RESPONSES: Responses = {
-    200: _success(
+BULK_RESPONSES = {
+    **_success(
         "One entry a query, in their order.",
-        [{"rows": [_TRADE], "meta": {"count": 1, "next_cursor": _CURSOR}}],
-        {**_SNAPSHOT, "count": 1},
+        json_schemas.BULK_RESULT,
+        json_schemas.LISTING_META,
+        {"rows": [examples.TRADE], "meta": {"count": 1, "next_cursor": examples.CURSOR}},
+        **examples.SNAPSHOT,
     ),
-    413: _TOO_LARGE,
-    **_QUERY_ERRORS,
+    **_failures(404, 415, 422, 504),
 }
-SYMBOL_RESPONSES: Responses = {
-    200: _success(
-        "Instruments, ordered.",
-        [{"exchange": "BINANCE", "asset_class": "crypto", "symbol": "BTCUSDT"}],
-        {**_SNAPSHOT, "count": 1},
+SYMBOL_RESPONSES = {
+    **_success(
+        "Instruments, ordered.", json_schemas.SYMBOL, json_schemas.LISTING_META, examples.SYMBOL, **examples.SNAPSHOT
     ),
-    **_QUERY_ERRORS,
+    **_failures(422, 504),
 }
-GAP_RESPONSES: Responses = {
-    200: _success(
-        "Missing ranges, both ends included.",
-        [
-            {
-                "exchange": "BINANCE",
-                "symbol": "BTCUSDT",
-                "first_missing": 5500043,
-                "last_missing": 5500047,
-                "tracker": "source",
-            }
-        ],
-        {"count": 1},
+GAP_RESPONSES = {
+    **_success("Missing ranges, both ends included.", json_schemas.GAP, json_schemas.COUNT_META, examples.GAP),
+    **_failures(422, 504),
+}
+SNAPSHOT_RESPONSES = {
+    **_success(
+        "States that can be read, the newest first; total counts those there are.",
+        json_schemas.SNAPSHOT,
+        json_schemas.SNAPSHOTS_META,
+        examples.TABLE_SNAPSHOT,
+        total=1,
     ),
-    422: _INVALID,
-    500: _INTERNAL,
-    503: _UNAVAILABLE,
-}
-_HEALTH = {
-    "live": True,
-    "degradation_level": "DEGRADED",
-    "degradation_reasons": ["pool_busy_share is 1: DEGRADED from 1 on, until 0.7"],
-}
-_FRESHNESS = {
-    "limit_seconds": 300.0,
-    "tables": {
-        "trades": {
-            "BINANCE": {
-                "status": "stale",
-                "silence_seconds": 412.0,
-                "age_seconds": 412.2,
-                "newest_event_time_ns": _CORE["event_time_ns"],
-                "newest_receive_time_ns": _CORE["receive_time_ns"],
-            }
-        },
-        "quotes": {"BINANCE": {"status": "never"}},
-    },
+    **_failures(422, 504),
 }
 HEALTH_RESPONSES: Responses = {
     200: {
         "description": "Ready. Stale: an exchange's rows have stopped coming; what is answered is right, but not new.",
+        "headers": _HEADERS,
         "content": {
-            "application/json": {
+            _JSON: {
+                "schema": json_schemas.READY,
                 "example": {
                     "status": "stale",
-                    **_HEALTH,
+                    **examples.HEALTH,
                     "ready": True,
                     "checks": {"catalog": "ok", "freshness": "trades of BINANCE: no row for 412 s"},
-                    "freshness": _FRESHNESS,
-                }
+                    "freshness": examples.FRESHNESS,
+                },
             }
         },
     },
+    **_failures(),
     503: {
-        "model": ErrorEnvelope,
-        "description": "Alive, but the tables cannot be read, or the level is SHUTDOWN.",
+        "description": "Alive, but not ready: the tables cannot be read, the level is SHUTDOWN, or the service stops.",
+        "headers": _HEADERS,
         "content": {
-            "application/json": {
+            _JSON: {
+                "schema": {"anyOf": [json_schemas.NOT_READY, reference_to("ErrorEnvelope")]},
                 "example": {
                     "status": "unavailable",
-                    **_HEALTH,
+                    **examples.HEALTH,
                     "ready": False,
                     "checks": {"catalog": "it cannot be read"},
-                    "success": False,
-                    "error": {
-                        "code": "NOT_READY",
-                        "message": "the catalog: it cannot be read",
-                        "request_id": _REQUEST_ID,
-                    },
-                }
+                    **example_error(problems.NOT_READY),
+                },
             }
         },
     },
@@ -239,6 +207,43 @@ HEALTH_RESPONSES: Responses = {
 METRICS_RESPONSES: Responses = {
     200: {
         "description": "All metrics.",
-        "content": {"text/plain": {"example": "k2_connection_pool_size 5.0\n"}},
-    }
+        "headers": _HEADERS,
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "k2_connection_pool_size 5.0\n"}},
+    },
+    **_failures(),
 }
+
+
+def _never_null(schema: Schema) -> Schema:
+    """A query parameter may be left out, and has no way of being null."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1:
+        return {**{name: value for name, value in schema.items() if name != "anyOf"}, **options[0]}
+    return {**schema, "anyOf": options} if options else schema
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The document of an application, made once."""
+    if not app.openapi_schema:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=_DESCRIPTION,
+            routes=app.routes,
+        )
+        models = {
+            model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}")
+            for model in (ErrorEnvelope, BulkRequest)
+        }
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, model in models.items():
+            schemas |= model.pop("$defs", {})
+            schemas[name] = model
+        schemas |= json_schemas.COMPONENTS
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _never_null(parameter["schema"])
+        app.openapi_schema = document
+    return app.openapi_schema

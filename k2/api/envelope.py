@@ -25,6 +25,8 @@ Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 _MEDIA_TYPE = "application/json"
 _FRAMEWORK_PROBLEMS = {404: problems.NOT_FOUND, 405: problems.METHOD_NOT_ALLOWED}
+# A body can be wrong in a million places.
+_MOST_COMPLAINTS = 20
 _UNKNOWN_PARAMETER = "extra_forbidden"
 _UNREADABLE = "the tables cannot be read at the moment; ask again later"
 
@@ -159,17 +161,14 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 
 async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
     # The values that were sent stay out of the answer.
-    details = [{"parameter": _parameter(found), "message": _complaint(found)} for found in error.errors()]
+    found = error.errors()[:_MOST_COMPLAINTS]
+    details = [{"parameter": _parameter(each), "message": _complaint(each)} for each in found]
     message = "; ".join(f"{detail['parameter']}: {detail['message']}" for detail in details)
-    return _error(
-        request, problems.INVALID_PARAMETER, message, parameter=details[0]["parameter"], details=details
-    )
+    return _error(request, problems.INVALID_PARAMETER, message, parameter=details[0]["parameter"], details=details)
 
 
 async def _on_invalid_parameter(request: Request, error: InvalidParameterError) -> Response:
-    return _error(
-        request, problems.INVALID_PARAMETER, f"{error.parameter}: {error}", parameter=error.parameter
-    )
+    return _error(request, problems.INVALID_PARAMETER, f"{error.parameter}: {error}", parameter=error.parameter)
 
 
 async def _on_unknown_snapshot(request: Request, error: UnknownSnapshotError) -> Response:

@@ -1,9 +1,9 @@
 """What requests may ask, and the limits of each value. Unknown names are refused."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from k2.api.cursor import Cursor
 from k2.api.timestamps import EARLIEST_NS, LATEST_NS, parse_time_ns
@@ -20,9 +20,20 @@ CURSOR_FORMAT = "k2-cursor"
 
 DataType = Literal["trades", "quotes", "reference_data"]
 
+# Whole numbers beyond it have lost digits on their way through a JSON float.
+_LARGEST_EXACT_FLOAT = 2**53
+
+
+def _whole(value: object) -> object:
+    """JSON knows no integers: 5.0 is one as much as 5, as long as no digit can be lost."""
+    is_exact = isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT_FLOAT
+    return int(value) if is_exact else value  # type: ignore[call-overload]
+
+
 TimeNs = Annotated[
     int,
     BeforeValidator(parse_time_ns),
+    BeforeValidator(_whole),
     WithJsonSchema(
         {
             "anyOf": [
@@ -33,9 +44,8 @@ TimeNs = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
-SnapshotId = Annotated[int, Field(ge=0, lt=2**63)]
-# A parameter that may be left out has no way of being null, so null stays out of its schema.
-Absent = SkipJsonSchema[None]
+SnapshotId = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_whole)]
+Limit = Annotated[int, Field(ge=1, le=LARGEST_PAGE), BeforeValidator(_whole)]
 
 
 class _Parameters(BaseModel):
@@ -43,13 +53,13 @@ class _Parameters(BaseModel):
 
 
 class _Selection(_Parameters):
-    symbol: Name | Absent = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
-    exchange: Name | Absent = Field(None, description="Only this exchange.", examples=["BINANCE"])
-    start_time: TimeNs | Absent = Field(
+    symbol: Name | None = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
+    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    start_time: TimeNs | None = Field(
         None, description="Event time at or after this.", examples=["2026-11-21T09:45:00Z"]
     )
-    end_time: TimeNs | Absent = Field(None, description="Event time before this.", examples=["2026-11-21T09:46:00Z"])
-    limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_PAGE, description="Rows at most.")
+    end_time: TimeNs | None = Field(None, description="Event time before this.", examples=["2026-11-21T09:46:00Z"])
+    limit: Limit = Field(DEFAULT_LIMIT, description="Rows at most.")
 
     @field_validator("end_time")
     @classmethod
@@ -63,10 +73,19 @@ class _Selection(_Parameters):
 class RowParameters(_Selection):
     """Query parameters of /v1/trades, /v1/quotes and /v1/reference."""
 
-    snapshot_id: SnapshotId | Absent = Field(None, description="Read this snapshot instead of the current one.")
-    cursor: Annotated[str, Field(max_length=1_024)] | Absent = Field(
+    snapshot_id: SnapshotId | None = Field(None, description="Read this snapshot instead of the current one.")
+    # No example of it: beside one of snapshot_id it would be refused.
+    as_of_time: TimeNs | None = Field(None, description="Read the snapshot that was current then; a time as above.")
+    cursor: Annotated[str, Field(max_length=1_024)] | None = Field(
         None, description="next_cursor of the page before.", json_schema_extra={"format": CURSOR_FORMAT}
     )
+
+    @field_validator("as_of_time")
+    @classmethod
+    def _is_the_only_choice(cls, as_of_time_ns: int | None, info: ValidationInfo) -> int | None:
+        if as_of_time_ns is not None and info.data.get("snapshot_id") is not None:
+            raise ValueError("snapshot_id names the snapshot already")
+        return as_of_time_ns
 
     @field_validator("cursor")
     @classmethod
@@ -77,12 +96,27 @@ class RowParameters(_Selection):
                 raise ValueError("the cursor belongs to another snapshot than snapshot_id")
         return cursor
 
-    def snapshot_and_query(self) -> tuple[int | None, RowQuery]:
-        """The snapshot to read (a cursor stays with the one it began in) and what to ask of it."""
+    def chosen(self) -> "Chosen":
+        """What to read (a cursor stays with the snapshot it began in) and what to ask of it."""
         if self.cursor is None:
-            return self.snapshot_id, _row_query(self)
+            return Chosen(self.snapshot_id, self.as_of_time, _row_query(self))
         cursor = Cursor.decode(self.cursor)
-        return cursor.snapshot_id, _row_query(self, cursor)
+        return Chosen(cursor.snapshot_id, None, _row_query(self, cursor))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rows a request wants.
+
+    Attributes:
+        snapshot_id: of this snapshot; None for the current one, or as_of_time_ns.
+        as_of_time_ns: of the snapshot that was current then, ns since epoch UTC.
+        query: which rows.
+    """
+
+    snapshot_id: int | None
+    as_of_time_ns: int | None
+    query: RowQuery
 
 
 class BulkQuery(_Selection):
@@ -102,7 +136,7 @@ class BulkRequest(_Parameters):
     model_config = ConfigDict(strict=True)
 
     queries: list[BulkQuery] = Field(min_length=1, max_length=MOST_BULK_QUERIES)
-    snapshot_id: SnapshotId | Absent = Field(None, description="Read this snapshot instead of the current one.")
+    snapshot_id: SnapshotId | None = Field(None, description="Read this snapshot instead of the current one.")
 
     @field_validator("queries")
     @classmethod
@@ -117,7 +151,7 @@ class SymbolParameters(_Parameters):
     """Query parameters of /v1/symbols."""
 
     data_type: DataType = Field(description="Whose symbols.")
-    exchange: Name | Absent = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
 
 
 class SnapshotParameters(_Parameters):
@@ -131,8 +165,8 @@ class GapParameters(_Parameters):
     """Query parameters of /v1/gaps."""
 
     data_type: DataType = Field(description="Whose gaps.")
-    exchange: Name | Absent = Field(None, description="Only this exchange.", examples=["BINANCE"])
-    symbol: Name | Absent = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
+    exchange: Name | None = Field(None, description="Only this exchange.", examples=["BINANCE"])
+    symbol: Name | None = Field(None, description="Only this instrument.", examples=["BTCUSDT"])
 
 
 def _row_query(selection: _Selection, cursor: Cursor | None = None) -> RowQuery:

@@ -62,11 +62,11 @@ def create_rows_router(context: ApiContext) -> APIRouter:
 
 
 async def _page(context: ApiContext, request: Request, data_type: str, parameters: RowParameters) -> Response:
-    snapshot_id, query = parameters.snapshot_and_query()
-    admitted = context.shedding.rows(query)
+    chosen = parameters.chosen()
+    admitted = context.shedding.rows(chosen.query)
 
     def work(check_wanted: CheckWanted) -> Response:
-        (result,) = _results(context, data_type, [admitted], snapshot_id)
+        (result,) = _results(context, data_type, [admitted], chosen.snapshot_id, chosen.as_of_time_ns)
         check_wanted()
         return success_response(request, render_rows(result.rows), {**_snapshot_meta(result), **_row_meta(result)})
 
@@ -74,13 +74,18 @@ async def _page(context: ApiContext, request: Request, data_type: str, parameter
 
 
 def _results(
-    context: ApiContext, data_type: str, queries: Sequence[RowQuery], snapshot_id: int | None
+    context: ApiContext,
+    data_type: str,
+    queries: Sequence[RowQuery],
+    snapshot_id: int | None,
+    as_of_time_ns: int | None = None,
 ) -> tuple[QueryResult, ...]:
     try:
         return context.engine.query_rows(
             data_type,
             queries,
             snapshot_id=snapshot_id,
+            as_of_time_ns=as_of_time_ns,
             time_limit_seconds=context.settings.time_limit_seconds,
             pool_wait_seconds=context.settings.pool_wait_seconds,
         )

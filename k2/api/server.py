@@ -1,28 +1,35 @@
 """Serves the application over HTTP/1.1 in this process, until SIGTERM or SIGINT."""
 
+import asyncio
 import contextlib
 import errno
+import resource
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from k2.api.protocol import HeadLimits, bounded_protocol
+from k2.api.bounded_transport import WriteLimits
+from k2.api.draining import Draining
+from k2.api.protocol import ConnectionLimits, bounded_protocol
 from k2.errors import AddressInUseError, UnavailableError, UsageError
 from k2.observability.metrics import Metrics
 from k2.settings import ApiSettings
 
-# Idle connections count; beyond this many requests are answered 503 by the server itself.
-_MOST_CONNECTIONS = 4_096
 _BACKLOG = 1_024
 _STARTUP_POLL_SECONDS = 0.005
-# Requests in hand may run to their time limit before a stop cuts them off.
-_STOP_GRACE_SECONDS = 5
+_DRAIN_POLL_SECONDS = 0.01
+# Files, threads and the catalog need descriptors as well.
+_OTHER_DESCRIPTORS = 256
+
+_log = structlog.get_logger("k2.api")
 
 
 def print_address(url: str) -> None:
@@ -32,15 +39,22 @@ def print_address(url: str) -> None:
 
 
 def serve(
-    app: ASGIApp, settings: ApiSettings, metrics: Metrics, on_listening: Callable[[str], None] = print_address
+    app: ASGIApp,
+    settings: ApiSettings,
+    metrics: Metrics,
+    on_listening: Callable[[str], None] = print_address,
+    draining: Draining | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests in hand are answered, new connections refused. Needs the main thread.
+    """Serve until SIGTERM or SIGINT, then drain: not ready, new connections refused, requests in hand answered.
+
+    Needs the main thread.
 
     Args:
         app: the application.
-        settings: host, port (0 picks a free one), time limit and the header read timeout.
+        settings: host, port (0 picks a free one) and the limits of connections.
         metrics: counts requests that never reach the application.
         on_listening: called with the URL once connections are accepted.
+        draining: told when the process is; the application's, so that it can say so.
 
     Raises:
         AddressInUseError: something else listens there.
@@ -49,7 +63,8 @@ def serve(
     """
     with listening_socket(settings.host, settings.port) as listener:
         address, port = listener.getsockname()[:2]
-        server = _Server(_configuration(app, settings, metrics))
+        _allow_connections(settings.most_connections)
+        server = _Server(_configuration(app, settings, metrics), draining or Draining(), settings.drain_notice_seconds)
         url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
         threading.Thread(target=_announce, args=(server, url, on_listening), daemon=True).start()
         server.run(sockets=[listener])
@@ -58,6 +73,11 @@ def serve(
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, draining: Draining, notice_seconds: float) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._notice_seconds = notice_seconds
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As the base class does, without raising the signal again at the end: stopping when asked is no failure."""
@@ -68,20 +88,53 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """From the first signal on the process is not ready; a second SIGINT stops at once."""
+        self._draining.begin()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Go on serving until it was noticed that the process is not ready, then close and wait for what is in hand."""
+        self._draining.begin()
+        _log.info("draining", notice_seconds=self._notice_seconds, limit_seconds=self.config.timeout_graceful_shutdown)
+        give_up_at = time.monotonic() + self._notice_seconds
+        while time.monotonic() < give_up_at and not self.force_exit:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        await super().shutdown(sockets)
+        _log.info("drained")
+
 
 def _configuration(app: ASGIApp, settings: ApiSettings, metrics: Metrics) -> uvicorn.Config:
+    limits = ConnectionLimits(
+        settings.header_read_timeout_seconds,
+        settings.head_limit_bytes,
+        settings.most_connections,
+        WriteLimits(settings.write_timeout_seconds, settings.slowest_bytes_per_second),
+    )
     return uvicorn.Config(
         app,
-        http=bounded_protocol(HeadLimits(settings.header_read_timeout_seconds), metrics),
+        http=bounded_protocol(limits, metrics),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=settings.header_read_timeout_seconds,
-        timeout_graceful_shutdown=int(settings.time_limit_seconds) + _STOP_GRACE_SECONDS,
+        # Both are numbers of seconds that are only added to the clock.
+        timeout_keep_alive=settings.idle_timeout_seconds,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=settings.drain_limit_seconds,  # type: ignore[arg-type]
     )
+
+
+def _allow_connections(count: int) -> None:
+    """Raise this process's limit of open files to what the connections need, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OTHER_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _log.warning("fewer open files are allowed than connections are", allowed=allowed, most_connections=count)
 
 
 def _announce(server: uvicorn.Server, url: str, on_listening: Callable[[str], None]) -> None:

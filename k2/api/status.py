@@ -26,17 +26,20 @@ _EXPOSITION_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = structlog.get_logger()
 
 
-def create_status_router(context: ApiContext) -> APIRouter:
-    """The routes for supervisors, Prometheus and readers; they answer also while every query thread is busy."""
-    router = APIRouter(tags=["status"])
-    threads = RequestThreads(_CHECKS_AT_ONCE)
+class _Checks:
+    """Looks at what may not answer, in threads of its own."""
 
-    async def problem_of(look: Callable[[], None], what: str) -> str | None:
+    def __init__(self) -> None:
+        self._threads = RequestThreads(_CHECKS_AT_ONCE)
+
+    async def problem_of(self, look: Callable[[], None], what: str) -> str | None:
+        """Why it cannot be looked at; None if it can."""
+
         def work(_: CheckWanted) -> None:
             look()
 
         try:
-            await threads.run(work, _CHECK_TIMEOUT_SECONDS)
+            await self._threads.run(work, _CHECK_TIMEOUT_SECONDS)
         except NotInTimeError:
             return f"no answer within {_CHECK_TIMEOUT_SECONDS:g} s"
         except CircuitOpenError:
@@ -47,9 +50,11 @@ def create_status_router(context: ApiContext) -> APIRouter:
             return "it cannot be read"
         return None
 
-    def not_ready(request: Request, health: dict[str, Any], status: str, why: str, catalog: str) -> Response:
-        shown = {**health, "status": status, "ready": False, "checks": {"catalog": catalog}}
-        return error_response(problems.NOT_READY, why, request_info(request.scope).request_id, beside=shown)
+
+def create_status_router(context: ApiContext) -> APIRouter:
+    """The routes for supervisors, Prometheus and readers; they answer also while every query thread is busy."""
+    router = APIRouter(tags=["status"])
+    checks = _Checks()
 
     @router.get("/health", summary="Whether the service is ready, and its tables fresh", responses=HEALTH_RESPONSES)
     async def get_health(request: Request) -> Response:
@@ -60,13 +65,13 @@ def create_status_router(context: ApiContext) -> APIRouter:
             "degradation_reasons": level.reasons,
         }
         if context.draining.has_begun:
-            return not_ready(request, health, "stopping", "the service stops", "not asked")
-        problem = await problem_of(context.engine.check_source, "catalog")
+            return _not_ready(request, health, "stopping", "the service stops", "not asked")
+        problem = await checks.problem_of(context.engine.check_source, "catalog")
         if problem is not None:
-            return not_ready(request, health, "unavailable", f"the catalog: {problem}", problem)
+            return _not_ready(request, health, "unavailable", f"the catalog: {problem}", problem)
         if level.level is Level.SHUTDOWN:
-            return not_ready(request, health, "shutdown", "requests for data are refused", "ok")
-        unread = await problem_of(context.freshness.look, "freshness")
+            return _not_ready(request, health, "shutdown", "requests for data are refused", "ok")
+        unread = await checks.problem_of(context.freshness.look, "freshness")
         report = context.freshness.report()
         stale = [unread] if unread is not None else list(report.stale)
         health |= {
@@ -86,7 +91,7 @@ def create_status_router(context: ApiContext) -> APIRouter:
     )
     async def get_metrics() -> Response:
         # Where it fails, what is known goes on growing old.
-        await problem_of(context.freshness.look, "freshness")
+        await checks.problem_of(context.freshness.look, "freshness")
         return Response(context.metrics.exposition(), media_type=_EXPOSITION_MEDIA_TYPE)
 
     @router.get("/docs", include_in_schema=False, response_class=HTMLResponse)
@@ -94,3 +99,8 @@ def create_status_router(context: ApiContext) -> APIRouter:
         return HTMLResponse(documentation_page(request.app.openapi()), headers=PAGE_HEADERS)
 
     return router
+
+
+def _not_ready(request: Request, health: dict[str, Any], status: str, why: str, catalog: str) -> Response:
+    shown = {**health, "status": status, "ready": False, "checks": {"catalog": catalog}}
+    return error_response(problems.NOT_READY, why, request_info(request.scope).request_id, beside=shown)

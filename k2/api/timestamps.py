@@ -11,7 +11,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS_A_SECOND = 10**9
 EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
 _RFC_3339 = re.compile(
-    r"(?P<minute>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,64}))?(?P<offset>[Zz]|[+-]\d\d:\d\d)",
+    r"(?P<minute>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,64}))?"
+    r"(?P<offset>[Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
 )
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from k2.assembly.safeguards import consumer_monitor, storage_probes, watching
+from k2.assembly.surroundings import exported_surroundings
 from k2.assembly.tables import open_catalog
 from k2.clock import Clock, SystemClock
+from k2.ingestion import sequence_batch
 from k2.ingestion.consumer import MarketDataConsumer, OnStep, ignore_step
 from k2.ingestion.dead_letter_files import DeadLetterFiles
 from k2.ingestion.dead_letters import DeadLetterQueue
@@ -36,6 +38,7 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
     """
     # Before the group is joined: compiling takes seconds the first time, and no other member should wait for it.
     decode.warm_up()
+    sequence_batch.warm_up()
     clock = SystemClock()
     breakers = CircuitBreakers(settings.breaker, metrics, clock)
     record_type, catalog = RECORD_TYPES[settings.consumer.data_type], open_catalog(settings, breakers)
@@ -54,6 +57,12 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
     probes = dict(storage_probes(catalog))
     if settings.kafka.schema_registry_url != PACKAGED_REGISTRY:
         probes[Dependency.SCHEMA_REGISTRY] = registry.look
+
+    @contextmanager
+    def watching_all() -> Iterator[None]:
+        with watching(settings, monitor, breakers, probes), exported_surroundings(settings, catalog, metrics):
+            yield
+
     # The consumer is made last, and the level follows from how far it has come.
     monitor = consumer_monitor(settings, breakers, lambda: consumer.progress(), metrics, clock)
     consumer = MarketDataConsumer(
@@ -67,7 +76,7 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
         Safeguards(
             breakers,
             Shedding(Component.CONSUMER, monitor.report, metrics),
-            lambda: watching(settings, monitor, breakers, probes),
+            watching_all,
         ),
     )
     return consumer
@@ -92,6 +101,6 @@ def exported_metrics(settings: ConsumerSettings, metrics: Metrics, on_serving: C
     if settings.metrics_port is None:
         yield
         return
-    with served_metrics(metrics, settings.metrics_port) as url:
+    with served_metrics(metrics, settings.metrics_port, settings.metrics_host) as url:
         on_serving(url)
         yield

@@ -1,6 +1,7 @@
 """The process that sends a feed's records to Kafka."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from k2.assembly.tables import committed_offsets
 from k2.clock import SystemClock
@@ -9,9 +10,10 @@ from k2.ingestion.feed_runner import Credits, FeedResult, run_feed
 from k2.ingestion.kafka import check_broker
 from k2.ingestion.producer import MarketDataProducer
 from k2.ingestion.registry import open_registry
+from k2.observability.exposition import served_metrics
 from k2.observability.metrics import Metrics
 from k2.resilience.breakers import CircuitBreakers, Dependency
-from k2.settings import Settings
+from k2.settings import ProducerSettings, Settings
 
 
 def build_producer(settings: Settings, metrics: Metrics, breakers: CircuitBreakers | None = None) -> MarketDataProducer:
@@ -28,6 +30,7 @@ def feed(
     window: int,
     stopping: Callable[[], bool],
     batch_records: int = 1,
+    on_serving: Callable[[str], None] = lambda url: None,
 ) -> FeedResult:
     """Send a feed's records, at most `window` messages a partition ahead of the tables (0: no limit).
 
@@ -37,6 +40,7 @@ def feed(
         window: see above.
         stopping: asked before each record, or each batch.
         batch_records: how many are sent at once; more than one only for a feed that need not be waited for.
+        on_serving: gets the address of the metrics, where settings.producer.metrics_port is set.
 
     Raises:
         UnavailableError: no broker answers.
@@ -47,5 +51,18 @@ def feed(
     breakers = CircuitBreakers(settings.breaker, metrics, SystemClock())
     check_broker(settings.kafka, breaker=breakers[Dependency.BROKER])
     credits = Credits(window, committed_offsets(settings, breakers)) if window else None
-    with build_producer(settings, metrics, breakers) as producer:
+    with (
+        _served(settings.producer, metrics, on_serving),
+        build_producer(settings, metrics, breakers) as producer,
+    ):
         return run_feed(records, producer, credits, stopping=stopping, batch_records=batch_records)
+
+
+@contextmanager
+def _served(settings: ProducerSettings, metrics: Metrics, on_serving: Callable[[str], None]) -> Iterator[None]:
+    if settings.metrics_port is None:
+        yield
+        return
+    with served_metrics(metrics, settings.metrics_port, settings.metrics_host, "K2_PRODUCER__METRICS_PORT") as url:
+        on_serving(url)
+        yield

@@ -1,11 +1,13 @@
 """Setting a table back to an earlier snapshot, if Kafka still holds what must be taken in again."""
 
 from k2.assembly.tables import open_catalog
+from k2.clock import SystemClock
 from k2.errors import OffsetOutsideLogError
 from k2.ingestion.kafka import administrative_client, log_ranges
 from k2.records.definition import RecordType
 from k2.settings import Settings
 from k2.storage import rollback
+from k2.storage.audit import TransactionAuditLog
 from k2.storage.rollback import RollbackPlan
 
 
@@ -24,7 +26,7 @@ def roll_back(settings: Settings, record_type: RecordType, to_snapshot: int | No
         plan = rollback.plan_rollback(catalog, record_type.table, to_snapshot)
         _check_log(settings, plan)
         if not dry_run:
-            rollback.carry_out(catalog, plan)
+            rollback.carry_out(catalog, plan, TransactionAuditLog(settings.storage.audit_log), SystemClock())
         return plan
     finally:
         catalog.close()

@@ -1,5 +1,6 @@
 """`k2 feed`: records from files or from the synthetic exchange to Kafka."""
 
+import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def feed(
 ) -> None:
     """Send records to Kafka and wait until they are acknowledged.
 
+    With K2_PRODUCER__METRICS_PORT set it serves its metrics there and prints the address first.
+
     Exit codes: 0 all of it, 64 a file or an option cannot be used (what was readable before was sent), 65 some lines or
     records were refused and all others sent, 69 no broker, 74 not acknowledged.
 
@@ -151,7 +154,14 @@ def _send(
         else:
             source = _generated(options, stack)
         batch_records = BATCH_RECORDS if pace.is_at_once else 1
-        result = send(settings, pace.of(source), window, stop_on_signals(), batch_records)
+        result = send(
+            settings,
+            pace.of(source),
+            window,
+            stop_on_signals(),
+            batch_records,
+            lambda url: typer.echo(json.dumps({"metrics_url": url})),
+        )
     print_feed_result(result, feeds, bad_lines.count, as_json)
     if result.failed:
         raise typer.Exit(DeliveryError.exit_code)

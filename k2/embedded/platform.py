@@ -14,7 +14,7 @@ from typing import IO
 
 from k2.embedded.processes import ChildProcess
 from k2.errors import AddressInUseError, UnavailableError, UsageError
-from k2.records.definition import RECORD_TYPES, dead_letter_topic, source_topics
+from k2.records.definition import RECORD_TYPES, all_topics
 from k2.settings import SETTINGS_FILE, load_settings
 
 READY_TIMEOUT_SECONDS = 60.0
@@ -24,12 +24,6 @@ FEED_WINDOW_MESSAGES = 8_000
 SESSION_TIMEOUT_MS = 2_000
 HEARTBEAT_INTERVAL_MS = 300
 _MARKER = "embedded-platform"
-
-
-def all_topics(prefix: str = "") -> tuple[str, ...]:
-    """Every topic of the platform, dead letters included."""
-    sources = source_topics(prefix)
-    return (*sources, *(dead_letter_topic(name) for name in sources))
 
 
 class EmbeddedPlatform:

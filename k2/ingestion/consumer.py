@@ -301,6 +301,10 @@ class MarketDataConsumer:
         self._count_commit("success")
         self._metrics.observe("k2_consumer_batch_seconds", time.perf_counter() - batch.polled_at, kind)
         self._metrics.observe("k2_consumer_batch_rows", len(batch.polled.messages), kind)
+        # The batch's first message waited longest.
+        sent_at_ms = batch.polled.messages[0].timestamp()[1]
+        delivery_seconds = max(0.0, self._clock.wall_ns() / 1e9 - sent_at_ms / 1e3)
+        self._metrics.observe("k2_consumer_delivery_seconds", delivery_seconds, kind)
         count("k2_messages_received_total", kind, len(batch.polled.messages))
         count("k2_duplicates_detected_total", kind, judged.duplicates)
         count("k2_sequence_keys_forgotten_total", kind, judged.keys_forgotten)

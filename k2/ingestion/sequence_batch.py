@@ -78,7 +78,7 @@ class SequenceBatchTracker:
     """Judges the sequence numbers of Arrow columns. One thread at a time.
 
     The first call of a process compiles the loop (seconds) or loads it from numba's cache (NUMBA_CACHE_DIR, by default
-    beside the source); checking an empty batch is enough to have that done.
+    beside the source), see `warm_up`.
     """
 
     def __init__(self, settings: SequenceSettings = DEFAULT_SETTINGS) -> None:
@@ -327,6 +327,14 @@ class SequenceBatchTracker:
 
     def _unseen_ranges(self, states: RecordArray) -> tuple[Int64Array, Int64Array, Int64Array]:
         return flatten_ranges(states, self._ranges, int(states["range_count"].sum()))
+
+
+def warm_up() -> None:
+    """Load the compiled loops, or compile them where they never ran (seconds), so that the first batch does not wait."""
+    nobody = pa.array([], pa.string()).dictionary_encode()
+    tracker = SequenceBatchTracker()
+    tracker.check([nobody], pa.array([], pa.int64()))
+    SequenceBatchTracker.from_arrow(tracker.to_arrow())
 
 
 def _require_columns(keys: Sequence[pa.Array | pa.ChunkedArray], numbers: pa.Array | pa.ChunkedArray) -> None:

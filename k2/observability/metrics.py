@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -34,7 +34,14 @@ class Metric:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = LATENCY_BUCKETS_SECONDS
 
+    @property
+    def unit(self) -> str:
+        """What it is measured in, which its name ends with: "seconds"; a counter counts what it is called after."""
+        last = self.name.removesuffix("_total").rpartition("_")[2]
+        return last if last in _UNITS else ("count" if self.kind is MetricKind.COUNTER else "number")
 
+
+_UNITS = ("seconds", "bytes", "messages", "rows", "connections", "threads")
 _COUNTER, _GAUGE, _HISTOGRAM = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 _TRANSACTION = ("exchange", "asset_class", "table")
 
@@ -58,6 +65,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("k2_consumer_batch_rows", _HISTOGRAM, "Messages in a batch.", ("data_type",), ROW_BUCKETS),
     Metric("k2_consumer_batch_seconds", _HISTOGRAM, "From the last message polled to the commit.", ("data_type",)),
     Metric("k2_consumer_step_seconds", _HISTOGRAM, "Duration of each protocol step.", ("data_type", "step")),
+    Metric("k2_consumer_delivery_seconds", _HISTOGRAM, "From a record being sent until queryable.", ("data_type",)),
     Metric("k2_consumer_commits_total", _COUNTER, "Commits: success, refused, failed.", ("data_type", "outcome")),
     Metric("k2_retries_total", _COUNTER, "Attempts repeated after a transient failure.", ("data_type", "reason")),
     Metric("k2_consumer_rebalances_total", _COUNTER, "Assignments and losses.", ("data_type", "kind")),
@@ -76,6 +84,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("k2_iceberg_transaction_seconds", _HISTOGRAM, "Duration of a transaction.", ("table",)),
     Metric("k2_table_freshness_seconds", _GAUGE, "Age of the newest record.", ("data_type", "exchange")),
     Metric("k2_table_silence_seconds", _GAUGE, "Time since rows last came in.", ("data_type", "exchange")),
+    Metric("k2_table_compaction_age_seconds", _GAUGE, "Time since files were last compacted.", ("data_type",)),
+    # what surrounds a process
+    Metric("k2_market_open", _GAUGE, "1 while an exchange trades, 0 while it is closed.", ("exchange",)),
+    Metric("k2_dependency_up", _GAUGE, "1 if a server answers, 0 if not.", ("dependency", "address")),
+    Metric("k2_disk_free_bytes", _GAUGE, "Free space where K2 writes.", ("directory",)),
+    Metric("k2_disk_size_bytes", _GAUGE, "Size of the disk K2 writes to.", ("directory",)),
     # query engine and its pool
     Metric("k2_query_seconds", _HISTOGRAM, "Query duration in the engine.", ("query",)),
     Metric("k2_query_timeouts_total", _COUNTER, "Queries interrupted at the limit.", ("query",)),
@@ -101,7 +115,7 @@ _log = structlog.get_logger("k2.metrics")
 
 
 class Metrics:
-    """A registry holding exactly the declared metrics.
+    """A registry holding exactly the declared metrics, and the process_* ones of prometheus_client.
 
     Raises:
         KeyError: a metric that is not declared.
@@ -110,6 +124,8 @@ class Metrics:
 
     def __init__(self, catalogue: Iterable[Metric] = CATALOGUE) -> None:
         self.registry = CollectorRegistry()
+        # When the process started tells a counter that begins above 0 from one that grew; memory and CPU are shown.
+        ProcessCollector(registry=self.registry)
         self._declared: dict[str, Metric] = {}
         self._collectors: dict[str, Counter | Gauge | Histogram] = {}
         self._computed: dict[str, _ComputedGauge] = {}

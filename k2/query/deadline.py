@@ -59,6 +59,13 @@ class Watchdog:
         self._watched: set[_Watched] = set()
         self._thread: threading.Thread | None = None
         self._wakes_at_ns = 0
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """From now on treat every deadline as passed."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
 
     @contextmanager
     def watching(self, deadline: Deadline, interrupt: Callable[[], None]) -> Iterator[None]:
@@ -74,7 +81,7 @@ class Watchdog:
                 self._thread = threading.Thread(target=self._run, name="query-watchdog", daemon=True)
                 self._thread.start()
             self._watched.add(watched)
-            if deadline.at_ns < self._wakes_at_ns:
+            if self._is_stopped or deadline.at_ns < self._wakes_at_ns:
                 self._changed.notify()
         try:
             yield
@@ -96,7 +103,7 @@ class Watchdog:
         next_seconds = _IDLE_SECONDS
         for watched in self._watched:
             remaining_seconds = watched.deadline.remaining_seconds()
-            if remaining_seconds == 0.0:
+            if self._is_stopped or remaining_seconds == 0.0:
                 watched.interrupt()
                 remaining_seconds = _REPEAT_SECONDS
             next_seconds = min(next_seconds, remaining_seconds)

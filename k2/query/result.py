@@ -75,26 +75,6 @@ class RowQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class AsOf:
-    """Which state of the tables is read: a snapshot, a moment, or by default the current one.
-
-    Attributes:
-        snapshot_id: this snapshot.
-        time_ns: the snapshot that was current at this time, ns since epoch UTC.
-    """
-
-    snapshot_id: int | None = None
-    time_ns: int | None = None
-
-    def check(self) -> None:
-        """Raise UsageError for values no table can be asked for."""
-        if self.snapshot_id is not None and self.time_ns is not None:
-            raise UsageError("a snapshot or a time can be asked for, not both")
-        check_int64("snapshot_id", self.snapshot_id)
-        check_int64("as_of_time_ns", self.time_ns)
-
-
-@dataclass(frozen=True, slots=True)
 class QueryPlan:
     """How a query was answered.
 

@@ -60,7 +60,9 @@ def select_rows(record_type: RecordType, paths: tuple[str, ...], query: RowQuery
 def select_all(record_type: RecordType, paths: tuple[str, ...]) -> str:
     """All rows and columns, as SQL without parameters: what a view of the table is made of."""
     if not paths:
-        columns = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in table_schema(record_type))
+        columns = ", ".join(
+            f"CAST(NULL AS {_sql_type(field.type)}) AS {field.name}" for field in table_schema(record_type)
+        )
         return f"SELECT {columns} LIMIT 0"
     columns = ", ".join(table_schema(record_type).names)
     files = ", ".join(sql_text(pattern) for pattern in _patterns(paths))
@@ -112,9 +114,7 @@ def _field_mapping(record_type: RecordType) -> duckdb.Value:
 
 def _fields(record_type: RecordType) -> list[tuple[int, str, str]]:
     """Iceberg's field id, name and DuckDB's type of each column."""
-    return [
-        (int(field.metadata[_FIELD_ID]), field.name, _sql_type(field.type)) for field in table_schema(record_type)
-    ]
+    return [(int(field.metadata[_FIELD_ID]), field.name, _sql_type(field.type)) for field in table_schema(record_type)]
 
 
 def _sql_type(data_type: pa.DataType) -> str:

@@ -181,3 +181,9 @@ def dead_letter_topic(source_topic: str) -> str:
 def source_topics(prefix: str = "") -> tuple[str, ...]:
     """Every topic that records are sent to."""
     return tuple(topic(asset_class, data_type, prefix) for asset_class in ASSET_CLASSES for data_type in RECORD_TYPES)
+
+
+def all_topics(prefix: str = "") -> tuple[str, ...]:
+    """Every topic of a platform, those of dead letters included."""
+    sources = source_topics(prefix)
+    return (*sources, *(dead_letter_topic(name) for name in sources))

@@ -110,9 +110,13 @@ def translating(doing: str, remedy: str = "") -> Iterator[None]:
 
 
 def text_of(error: Exception) -> str:
-    """The first line of what an error says, shortened, without its full stop."""
+    """The first line of what an error says, shortened, without its full stop.
+
+    Of what the object store's client says only what comes after the name of the file, which may be longer than all.
+    """
     said = next((argument.str() for argument in error.args[:1] if hasattr(argument, "fatal")), str(error))
-    lines = said.strip().splitlines()
+    store = _STORE_ERROR.search(said) if isinstance(error, OSError) else None
+    lines = said[store.start() if store is not None else 0 :].strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:_LONGEST_TEXT_CHARACTERS].rstrip(".")
 
 

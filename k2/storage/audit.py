@@ -1,25 +1,34 @@
 """The transaction audit log: one JSON line for every attempt to change a table, synced to disk before it counts.
 
-It answers which snapshot held at a time, and is reconciled with the table's own history: an entry that a crash kept
-from being written is recovered from the snapshot itself and marked so.
+Each line holds the digest of the line before it, so that a line which was altered or taken out later shows, even after
+the snapshot it tells of has expired. What a crash kept from being written is recovered from the snapshot itself and
+marked so.
 """
 
 import fcntl
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from k2.errors import UnavailableError
+
+SUCCESS, FAILED, ROLLED_BACK = "success", "failed", "rolled_back"
+_PREVIOUS = "previous_line"
+_DIGEST_CHARACTERS = 32
+_READ_BACK_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One transaction, successful or not.
+    """One attempt to change a table.
 
-    `transaction_duration_ms` is None in a recovered entry: nobody was there to measure it. On failure the `_after`
-    fields are None and `error`, `error_type` say why.
+    On success the `_after` fields are the new snapshot's; `transaction_duration_ms` is None in a recovered entry, for
+    nobody was there to measure it. On failure the `_after` fields are None and `error`, `error_type` say why. A table
+    that was rolled back has the snapshot it went back to as its state after.
     """
 
     wall_ns: int
@@ -44,6 +53,23 @@ class AuditEntry:
     recovered: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One line of the file.
+
+    Attributes:
+        number: counted from 1.
+        entry: what it tells; None where it is no entry.
+        is_torn: it is the beginning of one, as a crash leaves it; writers go on below it.
+        follows_previous: whether the digest in it is that of the line before; None where it holds none.
+    """
+
+    number: int
+    entry: AuditEntry | None
+    is_torn: bool
+    follows_previous: bool | None
+
+
 class TransactionAuditLog:
     """Append-only JSONL file shared by every writer of a warehouse.
 
@@ -52,50 +78,87 @@ class TransactionAuditLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def append(self, entry: AuditEntry) -> None:
         """Write one entry and wait until it is on disk."""
-        line = json.dumps(asdict(entry), separators=(",", ":")).encode() + b"\n"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab+") as file:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if _ends_mid_line(file.fileno()):
-                    line = b"\n" + line
-                file.write(line)
+                last, is_torn = _last_line(file)
+                document = {**asdict(entry), **({_PREVIOUS: _digest(last)} if last else {})}
+                line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+                file.write(b"\n" + line if is_torn else line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise UnavailableError(f"the audit log {self._path} cannot be written: {error.strerror}") from error
+            raise UnavailableError(f"the audit log {self.path} cannot be written: {error.strerror}") from error
 
     def entries(self, table: str | None = None) -> list[AuditEntry]:
         """All entries in order, one for each committed snapshot; a line cut off by a crash is left out."""
+        found: list[AuditEntry] = []
+        seen: set[tuple[str, int | None]] = set()
+        for line in self.lines():
+            entry = line.entry
+            if entry is None or (table is not None and entry.table != table):
+                continue
+            if entry.status == SUCCESS:
+                if (entry.table, entry.snapshot_id_after) in seen:
+                    continue
+                seen.add((entry.table, entry.snapshot_id_after))
+            found.append(entry)
+        return found
+
+    def lines(self) -> list[AuditLine]:
+        """Every line that is not empty, in order, whatever it holds."""
         try:
-            lines = self._path.read_bytes().splitlines()
+            body = self.path.read_bytes()
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise UnavailableError(f"the audit log {self._path} cannot be read: {error.strerror}") from error
-        return list(_parsed(lines, table))
+            raise UnavailableError(f"the audit log {self.path} cannot be read: {error.strerror}") from error
+        return list(_lines(body))
 
 
-def _parsed(lines: Iterable[bytes], table: str | None) -> Iterable[AuditEntry]:
-    seen: set[tuple[str, int]] = set()
-    for line in lines:
-        try:
-            entry = AuditEntry(**json.loads(line))
-        except (ValueError, TypeError):
+def _lines(body: bytes) -> Iterator[AuditLine]:
+    previous = b""
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        if not line.strip():
             continue
-        if table is not None and entry.table != table:
-            continue
-        if entry.snapshot_id_after is not None:
-            if (entry.table, entry.snapshot_id_after) in seen:
-                continue
-            seen.add((entry.table, entry.snapshot_id_after))
-        yield entry
+        document = _document(line)
+        # A writer begins a line of its own below one that has no end, so half a line may stand anywhere.
+        is_torn = line.startswith(b"{") and not document
+        stated = document.pop(_PREVIOUS, None)
+        follows = None if stated is None else bool(previous) and stated == _digest(previous)
+        entry = _entry(document)
+        yield AuditLine(number, entry, is_torn, follows)
+        previous = line
 
 
-def _ends_mid_line(descriptor: int) -> bool:
+def _document(line: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _entry(document: dict[str, Any]) -> AuditEntry | None:
+    try:
+        return AuditEntry(**document)
+    except TypeError:
+        return None
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _last_line(file: BinaryIO) -> tuple[bytes, bool]:
+    """The last line without its end, empty if there is none, and whether it has no end."""
+    descriptor = file.fileno()
     size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    # Entries are far shorter than this.
+    tail = os.pread(descriptor, _READ_BACK_BYTES, max(0, size - _READ_BACK_BYTES))
+    return tail.rstrip(b"\n").rpartition(b"\n")[2], bool(tail) and not tail.endswith(b"\n")

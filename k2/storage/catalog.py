@@ -37,6 +37,8 @@ TABLE_PROPERTIES = {
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
+    # A merge reads and writes every entry again: beyond some 300 files a manifest is left as it is.
+    "commit.manifest.target-size-bytes": "262144",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     # Ids rise and bounds prune by time and symbol; bounds on every other column would only grow the manifests.
@@ -186,7 +188,7 @@ class IcebergCatalog:
         table = next(iter(RECORD_TYPES.values())).table
         location = self.metadata_location(table)
         try:
-            with self.guard_store(), self.load(table).io.new_input(location).open() as stream:
+            with self.guard_store(), self._catalog.file_io(location).new_input(location).open() as stream:
                 stream.read(1)
         except OSError as error:
             raise translated(error, f"the warehouse {self.warehouse} gives no file") from error

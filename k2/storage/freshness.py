@@ -16,6 +16,7 @@ from pyiceberg.table.metadata import TableMetadata
 
 from k2.errors import ProgressError
 from k2.observability.freshness import NewestRows
+from k2.storage.parquet import distinct_texts
 from k2.storage.snapshots import current_property
 
 NEWEST_PROPERTY = "k2.newest"
@@ -38,7 +39,7 @@ def newest_times(rows: pa.Table) -> dict[str, NewestTimes]:
     """
     found: dict[str, NewestTimes] = {}
     exchanges = rows.column("exchange")
-    distinct = pc.unique(exchanges).to_pylist()
+    distinct = distinct_texts(exchanges)
     for exchange in distinct:
         chosen = rows if len(distinct) == 1 else rows.filter(pc.equal(exchanges, exchange))
         event, receive = (pc.max(chosen.column(name)).as_py() for name in ("event_time_ns", "receive_time_ns"))

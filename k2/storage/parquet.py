@@ -4,8 +4,8 @@ Encodings were chosen by measurement: zstd level 1, dictionaries only where valu
 that rise.
 """
 
-import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,17 +36,38 @@ _DELTA_PACKED = (
 
 def split_by_partition(rows: pa.Table) -> Iterator[pa.Table]:
     """The rows of each (day of event time, exchange), in arrival order; the common single partition is not copied."""
-    days = rows.column("event_time_ns").to_numpy() // _NANOSECONDS_A_DAY
-    exchange = rows.column("exchange").combine_chunks()
-    if not pa.types.is_dictionary(exchange.type):
-        exchange = pc.dictionary_encode(exchange)
-    codes = days * len(exchange.dictionary) + exchange.indices.to_numpy()
-    distinct = np.unique(codes)
-    if len(distinct) == 1:
+    exchange = _encoded(rows.column("exchange"))
+    first_ns, last_ns = _range(rows.column("event_time_ns"))
+    lowest, highest = _range(exchange.indices)
+    if first_ns // _NANOSECONDS_A_DAY == last_ns // _NANOSECONDS_A_DAY and lowest == highest:
         yield rows
         return
-    for code in distinct:
+    days = rows.column("event_time_ns").to_numpy() // _NANOSECONDS_A_DAY
+    codes = days * len(exchange.dictionary) + exchange.indices.to_numpy()
+    for code in np.unique(codes):
         yield rows.filter(pa.array(codes == code))
+
+
+def distinct_texts(column: pa.ChunkedArray) -> list[str]:
+    """The different values of a text column, dictionary-encoded or not; the common single one is found at once."""
+    encoded = _encoded(column)
+    if len(encoded) == 0:
+        return []
+    lowest, highest = _range(encoded.indices)
+    if lowest == highest:
+        return [encoded.dictionary[lowest].as_py()]
+    distinct: list[str] = pc.unique(encoded).to_pylist()
+    return distinct
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    whole = column.combine_chunks()
+    return whole if pa.types.is_dictionary(whole.type) else pc.dictionary_encode(whole)
+
+
+def _range(values: pa.Array | pa.ChunkedArray) -> tuple[int, int]:
+    found = pc.min_max(values).as_py()
+    return found["min"], found["max"]
 
 
 def write_data_file(rows: pa.Table, path: str, file_io: FileIO, metadata: TableMetadata) -> DataFile:
@@ -62,21 +83,10 @@ def write_data_file(rows: pa.Table, path: str, file_io: FileIO, metadata: TableM
         OSError: the store refused the file.
     """
     collected: list[pq.FileMetaData] = []
-    buffer = io.BytesIO()
-    delta_packed = [name for name in _DELTA_PACKED if name in rows.column_names]
-    pq.write_table(
-        rows,
-        buffer,
-        compression="zstd",
-        compression_level=1,
-        row_group_size=ROW_GROUP_ROWS,
-        use_dictionary=[name for name in _leaf_names(rows.schema) if name not in _DELTA_PACKED],
-        column_encoding=dict.fromkeys(delta_packed, "DELTA_BINARY_PACKED"),
-        store_schema=False,
-        metadata_collector=collected,
-    )
-    with file_io.new_output(path).create() as stream:
-        stream.write(buffer.getvalue())
+    # The name is nobody else's, so nobody is asked whether it is taken.
+    with file_io.new_output(path).create(overwrite=True) as stream:
+        pq.write_table(rows, stream, metadata_collector=collected, **write_options(rows.schema))
+        size_bytes = stream.tell()
     schema = metadata.schema()
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=collected[0],
@@ -88,13 +98,26 @@ def write_data_file(rows: pa.Table, path: str, file_io: FileIO, metadata: TableM
         file_path=path,
         file_format=FileFormat.PARQUET,
         partition=statistics.partition(metadata.spec(), schema),
-        file_size_in_bytes=buffer.getbuffer().nbytes,
+        file_size_in_bytes=size_bytes,
         sort_order_id=None,
         spec_id=metadata.default_spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+def write_options(schema: pa.Schema) -> dict[str, Any]:
+    """The options of pq.write_table that these columns are written with."""
+    delta_packed = [name for name in _DELTA_PACKED if name in schema.names]
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "row_group_size": ROW_GROUP_ROWS,
+        "use_dictionary": [name for name in _leaf_names(schema) if name not in _DELTA_PACKED],
+        "column_encoding": dict.fromkeys(delta_packed, "DELTA_BINARY_PACKED"),
+        "store_schema": False,
+    }
 
 
 def _leaf_names(schema: pa.Schema) -> Iterator[str]:

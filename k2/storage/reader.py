@@ -144,10 +144,12 @@ class TableReader:
         files = [
             RemoteFile(path, size) for plan in plans for path, size in zip(plan.paths, plan.sizes_bytes, strict=True)
         ]
+        file_io = self._current(plans[0].table).io
         with ExitStack() as held:
             try:
                 with self._catalog.guard_store():
-                    kept = held.enter_context(self._cache.hold(files, keep_going))
+                    fetching = self._cache.hold(files, lambda address: file_io.new_input(address).open(), keep_going)
+                    kept = held.enter_context(fetching)
             except OSError as error:
                 raise translated(error, "a data file cannot be fetched") from error
             paths = iter(kept)
@@ -259,9 +261,7 @@ def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
     kept[key] = value
 
 
-def _chosen_snapshot(
-    loaded: Table, table: str, snapshot_id: int | None, as_of_time_ns: int | None
-) -> Snapshot | None:
+def _chosen_snapshot(loaded: Table, table: str, snapshot_id: int | None, as_of_time_ns: int | None) -> Snapshot | None:
     if snapshot_id is not None and as_of_time_ns is not None:
         raise UsageError("a snapshot or a time can be asked for, not both")
     if as_of_time_ns is not None:

@@ -4,7 +4,7 @@ The consumer then takes everything after it from Kafka again. That is also the w
 newest snapshot whose checkpoints are all whole is a place to start from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyiceberg.exceptions import CommitFailedException
@@ -12,10 +12,14 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from sqlalchemy.exc import SQLAlchemyError
 
+from k2.clock import Clock
 from k2.errors import StaleWriterError, StateLostError, UnavailableError, UsageError
+from k2.storage.audit import ROLLED_BACK, AuditEntry, TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.checkpoints import read_checkpoint
 from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, Progress
+from k2.storage.retention import ancestors
+from k2.storage.snapshots import snapshot_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def plan_rollback(catalog: IcebergCatalog, name: str, to_snapshot: int | None = 
         StateLostError: the snapshot's state is not whole, or that of no ancestor is.
     """
     table = catalog.load(name)
-    line = list(_ancestors(table))
+    line = list(ancestors(table.metadata))
     if len(line) < 2:
         raise UsageError(f"{name} has no snapshot before the current one: there is nothing to go back to")
     current, before = line[0], line[1:]
@@ -64,8 +68,8 @@ def plan_rollback(catalog: IcebergCatalog, name: str, to_snapshot: int | None = 
     )
 
 
-def carry_out(catalog: IcebergCatalog, plan: RollbackPlan) -> None:
-    """Go back, if the table is still where it was when the plan was made.
+def carry_out(catalog: IcebergCatalog, plan: RollbackPlan, audit: TransactionAuditLog, clock: Clock) -> None:
+    """Go back, if the table is still where it was when the plan was made, and note it in the audit log.
 
     Raises:
         StaleWriterError: a writer has committed since; nothing was changed.
@@ -82,14 +86,24 @@ def carry_out(catalog: IcebergCatalog, plan: RollbackPlan) -> None:
         raise StaleWriterError(f"{plan.table} changed while it was rolled back: stop its consumers first") from error
     except (SQLAlchemyError, OSError) as error:
         raise UnavailableError(f"no answer to the rollback of {plan.table}: look at it again") from error
+    audit.append(_entry(table, current, plan, clock))
 
 
-def _ancestors(table: Table) -> Iterator[Snapshot]:
-    snapshot = table.current_snapshot()
-    while snapshot is not None:
-        yield snapshot
-        parent_id = snapshot.parent_snapshot_id
-        snapshot = table.snapshot_by_id(parent_id) if parent_id is not None else None
+def _entry(table: Table, current: Snapshot, plan: RollbackPlan, clock: Clock) -> AuditEntry:
+    target = table.snapshot_by_id(plan.to_snapshot)
+    return AuditEntry(
+        wall_ns=clock.wall_ns(),
+        table=plan.table,
+        status=ROLLED_BACK,
+        exchange="several",
+        asset_class="several",
+        record_count=-plan.rows_removed,
+        snapshot_id_before=current.snapshot_id,
+        snapshot_id_after=plan.to_snapshot,
+        sequence_number_before=snapshot_number(current),
+        sequence_number_after=snapshot_number(target) if target else None,
+        transaction_duration_ms=None,
+    )
 
 
 def _named(name: str, before: list[Snapshot], snapshot_id: int) -> Snapshot:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update.snapshot import ExpireSnapshots
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2.clock import Clock
@@ -21,10 +20,11 @@ from k2.errors import RetriesExhaustedError, StaleWriterError
 from k2.observability.freshness import NewestRows
 from k2.observability.metrics import Metrics
 from k2.records.definition import RecordType
-from k2.resilience.failures import text_of, translated
-from k2.storage.audit import AuditEntry, TransactionAuditLog
+from k2.resilience.failures import translated
+from k2.storage.audit import TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.checkpoints import checkpoint_path, read_checkpoint, to_bytes
+from k2.storage.expired_files import ExpiredFiles
 from k2.storage.freshness import (
     NEWEST_PROPERTY,
     NewestTimes,
@@ -34,11 +34,12 @@ from k2.storage.freshness import (
     table_newest,
 )
 from k2.storage.kept_metadata import AppendTransaction
-from k2.storage.parquet import split_by_partition, write_data_file
+from k2.storage.parquet import distinct_texts, split_by_partition, write_data_file
 from k2.storage.progress import PROGRESS_PROPERTY, PartitionKey, PartitionProgress, Progress, Topics
+from k2.storage.retention import PARENT_NUMBER_PROPERTY, expired_snapshots
 from k2.storage.snapshots import snapshot_number, table_progress
+from k2.storage.transaction_log import Attempt, TransactionLog
 
-BATCH_PROPERTY = "k2.batch"
 COMMIT_ATTEMPTS = 20
 
 
@@ -94,8 +95,8 @@ class TableWriter:
     ) -> None:
         self.record_type = record_type
         self._catalog = catalog
-        self._audit = audit
-        self._metrics = metrics
+        self._log = TransactionLog(record_type.table, audit, metrics, clock)
+        self._expired_files = ExpiredFiles(catalog.settings.deletion_delay_seconds, clock)
         self._clock = clock
         self._new_id = new_id
         self._table = catalog.load(record_type.table)
@@ -110,6 +111,7 @@ class TableWriter:
             ProgressError: the progress cannot be understood.
         """
         self._table = self._catalog.load(self.record_type.table)
+        self._log.settle(self._table.metadata)
         return table_progress(self._table.metadata)
 
     def newest_rows(self) -> tuple[NewestRows, ...]:
@@ -123,12 +125,7 @@ class TableWriter:
 
     def recover_audit(self) -> int:
         """Append entries for snapshots whose writer died before it could log them; returns how many."""
-        known = {entry.snapshot_id_after for entry in self._audit.entries(self.record_type.table)}
-        missing = [s for s in self._table.metadata.snapshots if s.snapshot_id not in known]
-        for snapshot in missing:
-            parent = _parent(self._table, snapshot)
-            self._audit.append(self._entry("success", parent, snapshot, "unknown", "unknown", None, recovered=True))
-        return len(missing)
+        return len(self._log.recover(self._table.metadata))
 
     def write_rows(self, rows: pa.Table) -> WrittenFiles:
         """Write rows into data files, one for each day and exchange.
@@ -155,7 +152,7 @@ class TableWriter:
         """Write a partition's sequence state as of an offset and return its path; the file never changes again."""
         body = to_bytes(state)
         path = checkpoint_path(self._table.location(), key, next_offset, self._new_id(), body)
-        with self._store_errors(), self._table.io.new_output(path).create() as stream:
+        with self._store_errors(), self._table.io.new_output(path).create(overwrite=True) as stream:
             stream.write(body)
         self._uncommitted.add(path)
         return path
@@ -211,42 +208,55 @@ class TableWriter:
         batch: str,
         progress: Progress,
     ) -> Committed:
+        attempt = Attempt(batch, written.rows, written.exchange, written.asset_class)
+        before = self._table.metadata.current_snapshot()
         moved = {key: PartitionProgress(a.next_offset, a.state_path) for key, a in advances.items()}
         after = progress.advanced(moved, topics)
         newest = carried_forward(table_newest(self._table.metadata), written.newest, self._clock.wall_ns())
         properties = {
             PROGRESS_PROPERTY: after.to_json(),
             NEWEST_PROPERTY: newest_to_json(newest),
-            BATCH_PROPERTY: batch,
+            PARENT_NUMBER_PROPERTY: str(snapshot_number(before) if before else 0),
+            **attempt.properties(),
         }
-        before = self._table.metadata.current_snapshot()
         started_ns = self._clock.monotonic_ns()
         try:
             with self._catalog.guard_catalog(), self._catalog.guard_store():
                 self._append(written.files, properties)
         except CommitFailedException as error:
-            self._record_failure(before, written, batch, error)
+            self._log.failed(attempt, before, error, self._milliseconds_since(started_ns), may_hold=False)
             raise
         except (SQLAlchemyError, OSError, CommitStateUnknownException) as error:
             self._forget(written, advances)
-            self._record_failure(before, written, batch, error)
+            self._log.failed(attempt, before, error, self._milliseconds_since(started_ns), may_hold=True)
             raise translated(
                 error, f"no answer to a commit to {self.record_type.table}, progress must be read again"
             ) from error
         self._forget(written, advances)
         snapshot = self._table.metadata.current_snapshot()
         assert snapshot is not None
-        duration_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
-        self._record_success(before, snapshot, written, duration_ms)
+        self._log.committed(attempt, before, snapshot, self._milliseconds_since(started_ns))
+        self._expired_files.sweep()
         return Committed(snapshot.snapshot_id, snapshot_number(snapshot), after)
 
     def _append(self, files: Sequence[DataFile], properties: dict[str, str]) -> None:
+        """One commit: the files, and the end of the snapshots that are now too many."""
+        before = self._table.metadata
         transaction = AppendTransaction(self._table)
         append = transaction.update_snapshot(snapshot_properties=properties).merge_append()
         for file in files:
             append.append_data_file(file)
         append.commit()
+        now_ms = self._clock.wall_ns() // 1_000_000
+        expired = expired_snapshots(before, self._catalog.settings, now_ms)
+        if expired:
+            ExpireSnapshots(transaction).by_ids([snapshot.snapshot_id for snapshot in expired]).commit()
         self._table = transaction.commit_transaction()
+        if expired:
+            self._expired_files.add(expired, before, self._table.metadata, self._table.io)
+
+    def _milliseconds_since(self, started_ns: int) -> float:
+        return (self._clock.monotonic_ns() - started_ns) / 1e6
 
     def _refuse_if_moved(
         self, progress: Progress, advances: Mapping[PartitionKey, Advance], written: WrittenFiles
@@ -272,101 +282,18 @@ class TableWriter:
         self._uncommitted.difference_update(file.file_path for file in written.files)
         self._uncommitted.difference_update(advance.state_path for advance in advances.values())
 
-    def _record_success(
-        self, before: Snapshot | None, after: Snapshot, written: WrittenFiles, duration_ms: float
-    ) -> None:
-        labels = self._labels(written)
-        self._metrics.increment("iceberg_transactions_total", {"status": "success", **labels})
-        self._metrics.observe("iceberg_transaction_rows", written.rows, labels)
-        self._metrics.observe("k2_iceberg_transaction_seconds", duration_ms / 1e3, {"table": self.record_type.table})
-        self._audit.append(
-            self._entry("success", before, after, written.exchange, written.asset_class, round(duration_ms, 2))
-        )
-
-    def _record_failure(self, before: Snapshot | None, written: WrittenFiles, batch: str, error: Exception) -> None:
-        self._metrics.increment("iceberg_transactions_total", {"status": "failed", **self._labels(written)})
-        self._metrics.increment(
-            "k2_iceberg_write_errors_total", {"table": self.record_type.table, "error": type(error).__name__}
-        )
-        self._audit.append(
-            AuditEntry(
-                wall_ns=self._clock.wall_ns(),
-                table=self.record_type.table,
-                status="failed",
-                exchange=written.exchange,
-                asset_class=written.asset_class,
-                record_count=written.rows,
-                snapshot_id_before=before.snapshot_id if before else None,
-                snapshot_id_after=None,
-                sequence_number_before=snapshot_number(before) if before else None,
-                sequence_number_after=None,
-                transaction_duration_ms=None,
-                batch=batch,
-                error=text_of(error),
-                error_type=type(error).__name__,
-            )
-        )
-
-    def _entry(
-        self,
-        status: str,
-        before: Snapshot | None,
-        after: Snapshot,
-        exchange: str,
-        asset_class: str,
-        duration_ms: float | None,
-        *,
-        recovered: bool = False,
-    ) -> AuditEntry:
-        summary = after.summary.additional_properties if after.summary else {}
-        return AuditEntry(
-            wall_ns=after.timestamp_ms * 1_000_000,
-            table=self.record_type.table,
-            status=status,
-            exchange=exchange,
-            asset_class=asset_class,
-            record_count=int(summary.get("added-records", 0)),
-            snapshot_id_before=before.snapshot_id if before else None,
-            snapshot_id_after=after.snapshot_id,
-            sequence_number_before=snapshot_number(before) if before else None,
-            sequence_number_after=snapshot_number(after),
-            transaction_duration_ms=duration_ms,
-            total_records=int(summary.get("total-records", 0)),
-            total_data_files=int(summary.get("total-data-files", 0)),
-            added_data_files=int(summary.get("added-data-files", 0)),
-            added_records=int(summary.get("added-records", 0)),
-            added_files_size_bytes=int(summary.get("added-files-size", 0)),
-            batch=summary.get(BATCH_PROPERTY),
-            recovered=recovered,
-        )
-
-    def _labels(self, written: WrittenFiles) -> dict[str, str]:
-        return {
-            "exchange": written.exchange,
-            "asset_class": written.asset_class,
-            "table": self.record_type.table,
-        }
-
     @contextlib.contextmanager
     def _store_errors(self) -> Iterator[None]:
         try:
             with self._catalog.guard_store():
                 yield
         except OSError as error:
-            self._metrics.increment(
-                "k2_iceberg_write_errors_total", {"table": self.record_type.table, "error": type(error).__name__}
-            )
+            self._log.count_error(error)
             raise translated(
                 error, f"the warehouse of {self.record_type.table} does not take or give a file"
             ) from error
 
 
-def _parent(table: Table, snapshot: Snapshot) -> Snapshot | None:
-    if snapshot.parent_snapshot_id is None:
-        return None
-    return table.metadata.snapshot_by_id(snapshot.parent_snapshot_id)
-
-
 def _only_value(rows: pa.Table, column: str) -> str:
-    distinct = pa.compute.unique(rows.column(column))
-    return str(distinct[0]) if len(distinct) == 1 else "several"
+    distinct = distinct_texts(rows.column(column))
+    return distinct[0] if len(distinct) == 1 else "several"

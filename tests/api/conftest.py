@@ -18,6 +18,7 @@ import structlog
 from starlette.testclient import TestClient
 
 from k2.api.app import create_app
+from k2.api.problems import Problem
 from k2.clock import SystemClock
 from k2.observability.logs import configure_logs
 from k2.settings import ApiSettings, QuerySettings
@@ -57,6 +58,24 @@ def make_client(opened: Opened) -> MakeClient:
 @pytest.fixture
 def client(make_client: MakeClient) -> TestClient:
     return make_client()
+
+
+def error_document(problem: Problem, message: str, **details: object) -> dict[str, Any]:
+    """The whole envelope of an error of a request that brought no id."""
+    return {
+        "success": False,
+        "error": {
+            "type": f"/docs#{problem.code.lower()}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": message,
+            "instance": f"urn:k2:request:{REQUEST_ID}",
+            "code": problem.code,
+            "message": message,
+            "request_id": REQUEST_ID,
+            **details,
+        },
+    }
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from k2.api.app import create_app
+from k2.api.draining import Draining
 from k2.api.server import serve
 from k2.clock import SystemClock
 from k2.errors import K2Error
@@ -19,7 +20,9 @@ def main() -> int:
     opened = open_engine(folder, QuerySettings(pool_size=2, threads=1, memory_limit="256MB"))
     try:
         with opened.pool:
-            serve(create_app(opened.engine, settings, opened.metrics, SystemClock()), settings, opened.metrics)
+            draining = Draining()
+            app = create_app(opened.engine, settings, opened.metrics, SystemClock(), draining=draining)
+            serve(app, settings, opened.metrics, draining=draining)
     except K2Error as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

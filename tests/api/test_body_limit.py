@@ -9,11 +9,13 @@ import orjson
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from k2.api.body_limit import BodyLimit
+from k2.api import problems
+from k2.api.body_limit import BodyLimit, BodyLimits
 from k2.api.observed import ObservedRequests
 from k2.api.request_info import EndpointNames
 from k2.clock import SystemClock
 from k2.observability.metrics import Metrics
+from tests.api.conftest import error_document
 
 LIMIT = 1_000
 OVER = "http_request_size_limit_exceeded_total"
@@ -26,6 +28,8 @@ class Exchange:
 
     reads: bool = True
     read_timeout_seconds: float = 5.0
+    slowest_bytes_per_second: float = 1e6
+    together_bytes: int = 10 * LIMIT
     metrics: Metrics = field(default_factory=Metrics)
     seen: list[bytes] = field(default_factory=list)
     calls: int = 0
@@ -46,8 +50,14 @@ class Exchange:
             messages[-1]["more_body"] = False
         asyncio.run(self._run(messages, list(headers), method))
 
-    async def _run(self, messages: list[Message], headers: list[tuple[bytes, bytes]], method: str) -> None:
-        async def receive() -> Message:
+    async def _run(
+        self,
+        messages: list[Message],
+        headers: list[tuple[bytes, bytes]],
+        method: str,
+        receive: Receive | None = None,
+    ) -> None:
+        async def from_messages() -> Message:
             if not messages:
                 await asyncio.sleep(60)
             return messages.pop(0)
@@ -60,9 +70,9 @@ class Exchange:
 
         limited = BodyLimit(
             self._application,
-            limit_bytes=LIMIT,
+            limits=BodyLimits(LIMIT, self.together_bytes, self.read_timeout_seconds, self.slowest_bytes_per_second),
             metrics=self.metrics,
-            read_timeout_seconds=self.read_timeout_seconds,
+            readers=[(name, "/v1/thing") for name in ("POST", "PUT", "PATCH", "GET", "OTHER")] if self.reads else [],
         )
         layers = ObservedRequests(
             limited,
@@ -71,7 +81,8 @@ class Exchange:
             clock=SystemClock(),
             new_request_id=lambda: "made-0",
         )
-        await layers({"type": "http", "method": method, "path": "/v1/thing", "headers": headers}, receive, send)
+        scope = {"type": "http", "method": method, "path": "/v1/thing", "headers": headers}
+        await layers(scope, receive or from_messages, send)
         self.unread = len(messages)
 
     async def _application(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,7 +115,7 @@ def test_bodies_are_let_through_up_to_exactly_the_limit(
     assert exchange.status == status
     assert exchange.calls == (status == 200)
     if status == 200 and reads:
-        assert exchange.seen == [b"a" * 500, b"b" * 400, b"c" * last]
+        assert exchange.seen == [b"a" * 500 + b"b" * 400 + b"c" * last]
     label = "OTHER" if method == "QUERY" else method
     assert exchange.metrics.value(OVER, {"method": label, "endpoint": "/v1/thing"}) == (status == 413)
 
@@ -115,16 +126,12 @@ def test_a_declared_length_over_the_limit_is_refused_without_reading() -> None:
     assert exchange.unread == 5
     assert exchange.status == 413
     assert exchange.headers[b"connection"] == b"close"
-    assert exchange.body == {
-        "success": False,
-        "error": {
-            "code": "PAYLOAD_TOO_LARGE",
-            "message": "the body is over the limit of 1000 bytes; send it in smaller requests",
-            "request_id": "made-0",
-            "size_mb": round((LIMIT + 1) / 2**20, 6),
-            "limit_mb": round(LIMIT / 2**20, 6),
-        },
-    }
+    assert exchange.body == error_document(
+        problems.PAYLOAD_TOO_LARGE,
+        "the body is over the limit of 1000 bytes; send it in smaller requests",
+        size_mb=round((LIMIT + 1) / 2**20, 6),
+        limit_mb=round(LIMIT / 2**20, 6),
+    )
 
 
 def test_reading_stops_at_the_chunk_that_crosses_the_limit() -> None:
@@ -214,6 +221,41 @@ def test_a_body_that_does_not_arrive_is_408() -> None:
     assert exchange.headers[b"connection"] == b"close"
 
 
+def test_a_body_that_goes_on_arriving_gets_more_time_and_one_that_dribbles_does_not() -> None:
+    async def dribble(exchange: Exchange, piece: bytes) -> None:
+        messages: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for _ in range(8)]
+        messages[-1]["more_body"] = False
+
+        async def slowly() -> Message:
+            await asyncio.sleep(0.05)
+            return messages.pop(0)
+
+        await exchange._run(messages, CHUNKED, "POST", slowly)
+
+    steady = Exchange(read_timeout_seconds=0.2, slowest_bytes_per_second=1_000)
+    asyncio.run(dribble(steady, b"a" * 100))
+    assert (steady.status, steady.seen) == (200, [b"a" * 800])
+    dribbling = Exchange(read_timeout_seconds=0.2, slowest_bytes_per_second=1_000)
+    asyncio.run(dribble(dribbling, b"a"))
+    assert (dribbling.status, dribbling.calls) == (408, 0)
+
+
+def test_bodies_that_do_not_fit_together_are_503_and_make_room_again() -> None:
+    exchange = Exchange(together_bytes=700)
+    exchange.request([b"a" * 600, b"b" * 101], CHUNKED)
+    assert (exchange.status, exchange.calls) == (503, 0)
+    assert exchange.body["error"]["code"] == "TOO_MANY_BODIES"
+    assert exchange.headers[b"retry-after"] == b"1"
+    exchange.request([b"a" * 700], CHUNKED)
+    assert (exchange.status, exchange.seen) == (200, [b"a" * 700])
+
+
+def test_a_body_nobody_reads_is_thrown_away_as_it_comes() -> None:
+    exchange = Exchange(reads=False, together_bytes=1)
+    exchange.request([b"a" * 500, b"b" * 500], CHUNKED)
+    assert (exchange.status, exchange.calls) == (200, 1)
+
+
 def test_what_follows_the_body_still_comes_from_the_server() -> None:
     later: list[str] = []
 
@@ -239,6 +281,6 @@ def test_other_kinds_of_connection_pass_untouched() -> None:
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 
-    limited = BodyLimit(application, limit_bytes=1, metrics=Metrics())
+    limited = BodyLimit(application, limits=BodyLimits(1, 1, 1.0, 1.0), metrics=Metrics(), readers=[])
     asyncio.run(limited({"type": "lifespan"}, nothing, nothing))
     assert seen == ["lifespan"]

@@ -66,6 +66,7 @@ def test_the_openapi_document_has_an_example_for_every_answer(client: TestClient
         "/v1/trades/query",
         "/v1/symbols",
         "/v1/gaps",
+        "/v1/snapshots",
         "/health",
         "/metrics",
     }

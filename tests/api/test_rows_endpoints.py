@@ -124,13 +124,43 @@ def test_a_snapshot_can_be_named(client: TestClient, opened: Opened) -> None:
     assert body["meta"]["snapshot_id"] == 1
 
 
-def test_a_snapshot_that_is_gone_names_the_parameter_it_came_from(client: TestClient, opened: Opened) -> None:
+def test_the_snapshot_of_a_moment_can_be_asked_for(client: TestClient, opened: Opened) -> None:
+    opened.source.commit(TRADE, trade_rows(2))
+    opened.source.commit(TRADE, trade_rows(2, first=2))
+    body = client.get("/v1/trades", params={"as_of_time": "1970-01-01T00:00:01.9Z", "limit": 1}).json()
+    assert (ids(body), body["meta"]["snapshot_id"]) == (["0"], 1)
+    following = client.get("/v1/trades", params={"cursor": body["meta"]["next_cursor"]}).json()
+    assert (ids(following), following["meta"]["snapshot_id"]) == (["1"], 1)
+    assert client.get("/v1/trades", params={"as_of_time": "1970-01-01T00:00:00Z"}).json()["data"] == []
+    both = client.get("/v1/trades", params={"as_of_time": "1970-01-01T00:00:01Z", "snapshot_id": 1})
+    assert (both.status_code, both.json()["error"]["parameter"]) == (422, "as_of_time")
+
+
+def test_snapshots_are_listed_with_the_newest_first(client: TestClient, opened: Opened) -> None:
+    for first in range(0, 6, 2):
+        opened.source.commit(TRADE, trade_rows(2, first=first))
+    body = client.get("/v1/snapshots", params={"data_type": "trades", "limit": 2}).json()
+    assert [snapshot["snapshot_id"] for snapshot in body["data"]] == [3, 2]
+    assert body["data"][0] == {
+        "snapshot_id": 3,
+        "parent_id": 2,
+        "sequence_number": 3,
+        "committed_time_ms": 3_000,
+        "operation": "append",
+        "added_records": 1,
+        "total_records": None,
+        "is_current": True,
+    }
+    assert (body["meta"]["count"], body["meta"]["total"]) == (2, 3)
+    assert client.get("/v1/snapshots", params={"data_type": "quotes"}).json()["data"] == []
+
+
+def test_a_snapshot_that_is_gone_is_not_found(client: TestClient, opened: Opened) -> None:
     opened.source.commit(TRADE, trade_rows(2))
     gone = Cursor(77, Position(0, 0, 0, "t", "s")).encode()
     for name, value in (("snapshot_id", 77), ("cursor", gone)):
         answer = client.get("/v1/trades", params={name: value})
-        assert answer.status_code == 422
-        assert answer.json()["error"]["parameter"] == name
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "SNAPSHOT_NOT_FOUND")
         assert "has no snapshot 77" in answer.json()["error"]["message"]
 
 

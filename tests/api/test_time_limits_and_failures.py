@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from k2.api import problems
 from k2.query.engine import QueryEngine
 from k2.records.definition import TRADE
+from tests.api.conftest import error_document
 from tests.query.table_files import GAP, Opened, trade_rows
 
 MakeClient = Callable[..., TestClient]
@@ -28,19 +30,41 @@ def test_a_query_over_the_limit_is_504_and_the_next_one_is_answered(make_client:
     answer = client.post("/v1/trades/query", json=HEAVY)
     assert time.monotonic() - started < 2
     assert answer.status_code == 504
-    assert answer.json() == {
-        "success": False,
-        "error": {
-            "code": "QUERY_TIMEOUT",
-            "message": "the trades query was stopped at its limit of 0.05 s; "
-            "ask for one symbol, a shorter time range or fewer rows",
-            "request_id": "made-0",
-            "limit_seconds": 0.05,
-        },
-    }
+    message = (
+        "the trades query was stopped at its limit of 0.05 s; ask for one symbol, a shorter time range or fewer rows"
+    )
+    assert answer.json() == error_document(problems.QUERY_TIMEOUT, message, limit_seconds=0.05)
     assert opened.pool.statistics()["active_connections"] == 0
     assert make_client().get("/v1/trades", params={"limit": 5}).json()["meta"]["count"] == 5
     assert opened.pool.statistics()["peak_utilization"] == 1
+
+
+def test_planning_that_hangs_is_504_in_time_and_its_thread_is_counted_until_it_ends(
+    make_client: MakeClient, opened: Opened
+) -> None:
+    opened.source.commit(TRADE, trade_rows(5))
+    plan, released = opened.source.plan, threading.Event()
+
+    def hang(*arguments: Any, **options: Any) -> Any:
+        released.wait(20)
+        return plan(*arguments, **options)
+
+    opened.source.plan = hang  # type: ignore[method-assign]
+    with make_client(time_limit_seconds=0.1) as client:
+        started = time.monotonic()
+        answer = client.get("/v1/trades")
+        assert time.monotonic() - started < 5
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "QUERY_TIMEOUT")
+        assert opened.metrics.value("k2_api_abandoned_threads") == 1
+        assert opened.pool.statistics()["total_acquisitions"] == 0
+        released.set()
+        give_up_at = time.monotonic() + 5
+        while opened.metrics.value("k2_api_abandoned_threads"):
+            assert time.monotonic() < give_up_at, "the thread did not end"
+            time.sleep(0.01)
+        opened.source.plan = plan  # type: ignore[method-assign]
+        assert client.get("/v1/trades").status_code == 200
+    assert opened.pool.statistics()["total_acquisitions"] == 1
 
 
 def test_a_request_that_finds_no_connection_is_told_when_to_come_back(make_client: MakeClient, opened: Opened) -> None:
@@ -89,14 +113,7 @@ def test_a_failure_inside_is_500_without_a_word_about_it(
     monkeypatch.setattr(QueryEngine, "query_rows", fail)
     answer = client.get("/v1/trades")
     assert answer.status_code == 500
-    assert answer.json() == {
-        "success": False,
-        "error": {
-            "code": "INTERNAL_ERROR",
-            "message": "the request failed; the log has the reason",
-            "request_id": "made-0",
-        },
-    }
+    assert answer.json() == error_document(problems.INTERNAL_ERROR, "the request failed; the log has the reason")
     labels = {"method": "GET", "endpoint": "/v1/trades", "status": "500"}
     assert opened.metrics.value("k2_http_requests_total", labels) == 1
 
@@ -116,7 +133,7 @@ def test_a_query_duckdb_refuses_is_500_without_its_words(client: TestClient, ope
     [
         ("GET", "/nowhere", 404, "NOT_FOUND"),
         ("GET", "/v1/trades/", 404, "NOT_FOUND"),
-        ("GET", "/docs", 404, "NOT_FOUND"),
+        ("GET", "/v1/hybrid/trades", 404, "NOT_FOUND"),
         ("POST", "/v1/trades", 405, "METHOD_NOT_ALLOWED"),
         ("DELETE", "/v1/trades/query", 405, "METHOD_NOT_ALLOWED"),
         ("BREW", "/health", 405, "METHOD_NOT_ALLOWED"),

@@ -161,7 +161,7 @@ def rows_when_there(stack: EmbeddedStack, wanted: int) -> int:
     rows = 0
     while rows < wanted and time.monotonic() < give_up_at:
         time.sleep(0.5)
-        views = [view_table(storage.catalog_uri, storage.warehouse, kind.table) for kind in RECORD_TYPES.values()]
+        views = [view_table(storage, kind.table) for kind in RECORD_TYPES.values()]
         rows = sum(view.rows.num_rows for view in views)
     return rows
 

@@ -16,8 +16,8 @@ from k2.cli import main
 from k2.commands.dead_letter_output import DUMPED_BYTES, hex_dump
 from k2.commands.progress import ProgressLine
 from k2.embedded.broker import EmbeddedBroker
-from k2.embedded.platform import all_topics
 from k2.ingestion.dead_letters import HEADER_REPLAY_OF
+from k2.records.definition import all_topics
 from tests.cli.conftest import k2
 from tests.ingestion.dead_letter_samples import keep, letters, send
 from tests.ingestion.market_records import CRYPTO_TRADES, encoded, trade

@@ -16,7 +16,7 @@ from conformance.drivers.letter_files import (
     written_table,
 )
 from conformance.drivers.log_tap import TappedMessage, read_all
-from conformance.drivers.poisoning import TOPIC, digest, letter_table
+from conformance.drivers.poisoning import digest, letter_table
 from conformance.stacks.schema_registry import NEWER_ID, SchemaRegistryServer
 from k2.clock import SystemClock
 from k2.embedded.broker import EmbeddedBroker
@@ -30,6 +30,8 @@ from k2.ingestion.replay import ReplaySession
 from k2.records.decode import BatchDecoder
 from k2.records.definition import TRADE, dead_letter_topic
 from k2.settings import KafkaSettings
+
+TOPIC = "market.crypto.trades"
 
 HEADERS = (("trace", b"a"), ("nothing", None))
 
@@ -105,7 +107,7 @@ def test_a_power_cut_takes_what_was_not_synced(tmp_path: Path) -> None:
 def test_a_newer_producers_records_can_be_decoded_once_their_schema_is_registered() -> None:
     records = list(SyntheticExchange(SyntheticSettings(seed=3, records=8, trade_share=1.0)))
     with EmbeddedBroker((TOPIC,), partitions=2) as broker, SchemaRegistryServer() as registry:
-        with NewerProducer(broker.bootstrap_servers) as newer:
+        with NewerProducer(KafkaSettings(bootstrap_servers=broker.bootstrap_servers)) as newer:
             assert list(newer.among(records, every=3)) == [*records[1:3], *records[4:6], *records[7:]]
         messages = read_all(broker.bootstrap_servers, [TOPIC])
         (url,) = registry.settings.values()

@@ -8,6 +8,8 @@ from conformance.stacks.containers.client import EngineClient
 from conformance.stacks.containers.engine import NoEngine, find_engine
 from conformance.stacks.containers.images import Image, ensure_images
 from conformance.stacks.containers.preflight import TO_RUN, refusals
+from conformance.stacks.containers.service_logs import ErrorLine
+from conformance.stacks.containers.services import ContainerServices, open_services
 from tests.containers.container_label import LABEL
 
 
@@ -21,7 +23,7 @@ def engine(worker_id: str) -> Iterator[EngineClient]:
         pytest.skip(found.reason)
     if refused := refusals(found.facts, TO_RUN):
         pytest.skip("; ".join(refused))
-    with EngineClient(found.host) as client:
+    with EngineClient(found.host, answer_seconds=60.0) as client:
         _remove_containers(client)
         yield client
         _remove_containers(client)
@@ -31,6 +33,28 @@ def engine(worker_id: str) -> Iterator[EngineClient]:
 def images(engine: EngineClient) -> dict[str, Image]:
     """Every image by name; those that are missing are built first."""
     return {image.name: image for image in ensure_images(engine, print)}
+
+
+@pytest.fixture(scope="session")
+def started(
+    engine: EngineClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ContainerServices, list[ErrorLine]]]:
+    """The servers, and the unexpected errors of their start."""
+    with open_services(tmp_path_factory.mktemp("services"), print) as services:
+        yield services, services.unexpected_errors()
+
+
+@pytest.fixture
+def services(started: tuple[ContainerServices, list[ErrorLine]]) -> ContainerServices:
+    """The servers, for all tests that leave them as they were."""
+    return started[0]
+
+
+@pytest.fixture
+def spoiled(services: ContainerServices) -> Iterator[ContainerServices]:
+    """The servers, for a test that does something to them which is undone at its end."""
+    yield services
+    services.proxies.reset()
 
 
 def _remove_containers(client: EngineClient) -> None:

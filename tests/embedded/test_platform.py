@@ -7,8 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from k2.embedded.platform import EmbeddedPlatform, all_topics, claim_directory, write_settings
+from k2.embedded.platform import EmbeddedPlatform, claim_directory, write_settings
 from k2.errors import UnavailableError, UsageError
+from k2.records.definition import all_topics
 from k2.settings import load_settings
 
 

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
 
-from k2.ingestion.sequence_batch import SequenceBatchTracker
+from k2.ingestion import sequence_kernel
+from k2.ingestion.sequence_batch import SequenceBatchTracker, warm_up
 from k2.ingestion.sequence_kernel import judge_rows
 from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
 from k2.settings import SequenceSettings
@@ -230,3 +232,15 @@ def test_ten_thousand_keys_stay_below_64_megabytes() -> None:
     assert gaps_opened == 7 * len(symbols)
     assert tracker.to_arrow().num_rows == len(symbols)
     assert tracker.state_bytes < held_bytes < peak_bytes < MEMORY_LIMIT_BYTES
+
+
+def test_a_warm_tracker_compiles_nothing_more():
+    """A second specialisation would cost seconds of compiling in the middle of consuming."""
+    loops = [loop for loop in vars(sequence_kernel).values() if isinstance(loop, Dispatcher)]
+    warm_up()
+    compiled = [len(loop.signatures) for loop in loops]
+    tracker = SequenceBatchTracker(SMALL)
+    check_one_key(tracker, [1, 5, None, 3, 3, 900, 1])
+    check_one_key(SequenceBatchTracker.from_arrow(tracker.to_arrow(), SMALL), [2, 9])
+    assert any(compiled)
+    assert [len(loop.signatures) for loop in loops] == compiled

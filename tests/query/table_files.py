@@ -1,6 +1,7 @@
 """Tables for the tests: Parquet files in a folder, each one commit, found by a small implementation of the port."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from k2.query.pool import DuckDBConnectionPool
 from k2.records.definition import QUOTE, RECORD_TYPES, REFERENCE_DATA, TRADE, RecordType
 from k2.records.schemas import table_schema
 from k2.settings import QuerySettings
-from k2.storage.plan import OpenGap, ReadPlan
+from k2.storage.plan import OpenGap, ReadPlan, TableSnapshot
 
 FIRST_TIME_NS = 1_795_254_300_000_000_000
 GAP = OpenGap("BINANCE", "BTCUSDT", 7, 9, "source")
@@ -53,15 +54,38 @@ class FileTableSource:
         start_time_ns: int | None = None,
         end_time_ns: int | None = None,
         snapshot_id: int | None = None,
+        as_of_time_ns: int | None = None,
     ) -> ReadPlan:
         if not self.readable:
             raise UnavailableError("the catalog at sqlite:///secret-place does not answer")
+        if as_of_time_ns is not None:
+            # Snapshot n was committed n seconds after the epoch.
+            committed = len(list((self.folder / table).glob("*.parquet")))
+            snapshot_id = min(as_of_time_ns // 10**9, committed) or None
+            if snapshot_id is None:
+                return ReadPlan(table, None, None, ())
         paths = [str(path) for path in sorted((self.folder / table).glob("*.parquet"))]
         if snapshot_id is not None and not 1 <= snapshot_id <= len(paths):
             raise UsageError(f"table {table} has no snapshot {snapshot_id}")
         paths = paths[:snapshot_id]
         newest = len(paths) or None
-        return ReadPlan(table, newest, newest and 1_000 * newest, tuple(paths))
+        return ReadPlan(table, newest, newest and 1_000 * newest, tuple(paths), (), len(paths))
+
+    @contextmanager
+    def local_files(
+        self, plans: Sequence[ReadPlan], keep_going: Callable[[], None]
+    ) -> Iterator[tuple[tuple[str, ...], ...]]:
+        keep_going()
+        yield tuple(plan.paths for plan in plans)
+
+    def snapshots(self, table: str) -> tuple[TableSnapshot, ...]:
+        if not self.readable:
+            raise UnavailableError("the catalog at sqlite:///secret-place does not answer")
+        numbers = range(1, 1 + len(list((self.folder / table).glob("*.parquet"))))
+        return tuple(
+            TableSnapshot(n, n - 1 or None, n, 1_000 * n, "append", 1, None, is_current=n == numbers[-1])
+            for n in numbers
+        )
 
     def open_gaps(self, table: str, *, exchange: str | None = None, symbol: str | None = None) -> tuple[OpenGap, ...]:
         if table != TRADE.table or exchange not in (None, GAP.exchange) or symbol not in (None, GAP.symbol):

@@ -172,6 +172,23 @@ def test_a_connection_comes_back_when_its_borrower_raises(make_pool: MakePool) -
         assert second is first
 
 
+def test_many_exceptions_leak_no_connection(make_pool: MakePool) -> None:
+    pool = make_pool(2)
+
+    def fail(number: int) -> None:
+        with pool.acquire(5) as connection:
+            if number % 2:
+                connection.fetch("SELECT nothing")
+            raise K2Error
+
+    with ThreadPoolExecutor(4) as threads:
+        failures = [threads.submit(fail, number).exception() for number in range(20)]
+    assert all(isinstance(failure, K2Error) for failure in failures)
+    with pool.acquire(0) as first, pool.acquire(0) as second:
+        assert first is not second
+    assert pool.statistics()["active_connections"] == 0
+
+
 def test_a_failed_query_leaves_the_connection_usable(make_pool: MakePool) -> None:
     pool = make_pool(1)
     with pytest.raises(K2Error), pool.acquire() as first:
@@ -253,6 +270,15 @@ def test_statistics_follow_what_is_lent(make_pool: MakePool) -> None:
     assert statistics["total_acquisitions"] == 4
     assert statistics["peak_utilization"] == 3
     assert statistics["utilization_percentage"] == 25.0
+
+
+def test_the_peak_is_the_most_that_were_ever_lent_at_once(make_pool: MakePool) -> None:
+    pool = make_pool(3)
+    for count in (1, 2, 1):
+        with ExitStack() as lent:
+            for _ in range(count):
+                lent.enter_context(pool.acquire())
+    assert (pool.statistics()["peak_utilization"], pool.statistics()["total_acquisitions"]) == (2, 4)
 
 
 def test_the_average_wait_is_what_borrowers_waited(make_pool: MakePool, metrics: Metrics) -> None:

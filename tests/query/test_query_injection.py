@@ -53,6 +53,28 @@ def test_hostile_positions_only_compare(populated: Opened, topic: str, session: 
     assert_unharmed(populated)
 
 
+@given(st.lists(hostile, min_size=1, max_size=3))
+@settings(max_examples=60)
+def test_hostile_columns_are_refused_before_the_engine_sees_them(populated: Opened, names: list[str]) -> None:
+    asked = populated.pool.statistics()["total_acquisitions"]
+    for columns in (tuple(names), ("price", *names)):
+        with pytest.raises(UsageError, match="there is no column"):
+            populated.engine.query_trades(columns=columns)
+    assert populated.pool.statistics()["total_acquisitions"] == asked
+
+
+@given(st.integers() | st.integers(-(2**63) - 1, 2**63), st.sampled_from(["start_time_ns", "end_time_ns"]))
+@settings(max_examples=40)
+def test_any_number_is_a_bound_or_refused(populated: Opened, number: int, argument: str) -> None:
+    try:
+        rows = populated.engine.query_trades(**{argument: number}).rows.num_rows  # type: ignore[arg-type]
+    except UsageError as error:
+        assert "does not fit 64 bits" in str(error)
+        assert not -(2**63) <= number < 2**63
+    else:
+        assert 0 <= rows <= ROWS
+
+
 @given(st.text(alphabet=st.characters(categories=["Cs"]), min_size=1, max_size=4))
 @settings(max_examples=10)
 def test_what_is_not_text_is_refused(populated: Opened, text: str) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from k2.clock import SystemClock
 from k2.errors import StaleWriterError, StateLostError, UsageError
 from k2.records.definition import TRADE
+from k2.storage.audit import ROLLED_BACK
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.rollback import carry_out, plan_rollback
 from k2.storage.writer import TableWriter
@@ -36,13 +38,18 @@ def test_without_a_name_it_goes_to_the_newest_earlier_snapshot(
 ) -> None:
     plan = plan_rollback(catalog, TRADE.table)
     assert (plan.to_snapshot, plan.snapshots_undone, plan.rows_removed) == (snapshots[1], 1, 4)
-    carry_out(catalog, plan)
+    carry_out(catalog, plan, warehouse.audit, SystemClock())
     assert writer.progress().partitions[key(0)].next_offset == 8
     assert warehouse.offsets() == [(0, offset) for offset in range(8)]
+    entry = warehouse.entries()[-1]
+    assert (entry.status, entry.snapshot_id_before, entry.snapshot_id_after) == (ROLLED_BACK, *snapshots[:0:-1])
+    assert (entry.record_count, entry.sequence_number_before, entry.sequence_number_after) == (-4, 3, 2)
 
 
-def test_a_named_snapshot_is_gone_back_to(catalog: IcebergCatalog, writer: TableWriter, snapshots: list[int]) -> None:
-    carry_out(catalog, plan_rollback(catalog, TRADE.table, snapshots[0]))
+def test_a_named_snapshot_is_gone_back_to(
+    warehouse: Warehouse, catalog: IcebergCatalog, writer: TableWriter, snapshots: list[int]
+) -> None:
+    carry_out(catalog, plan_rollback(catalog, TRADE.table, snapshots[0]), warehouse.audit, SystemClock())
     assert writer.progress().partitions[key(0)].next_offset == 4
 
 
@@ -73,8 +80,9 @@ def test_a_table_that_moved_since_the_plan_is_left_alone(
     plan = plan_rollback(catalog, TRADE.table)
     advance(writer, 0, 12, 16)
     with pytest.raises(StaleWriterError, match="stop its consumers first"):
-        carry_out(catalog, plan)
+        carry_out(catalog, plan, warehouse.audit, SystemClock())
     assert writer.progress().partitions[key(0)].next_offset == 16
+    assert ROLLED_BACK not in {entry.status for entry in warehouse.entries()}
 
 
 def state_of(warehouse: Warehouse, next_offset: int) -> Path:

@@ -302,9 +302,18 @@ def test_local_addresses_are_paths(address: str, path: str) -> None:
     assert local_path(address) == path
 
 
-def test_remote_warehouses_are_refused() -> None:
-    with pytest.raises(UsageError, match="s3: warehouses are not readable yet"):
+def test_an_address_elsewhere_is_no_path() -> None:
+    with pytest.raises(UsageError, match=r"s3://bucket/file\.parquet is not on this machine"):
         local_path("s3://bucket/file.parquet")
+
+
+def test_a_plan_says_how_many_files_the_snapshot_has_and_how_large_those_chosen_are(
+    writer: TableWriter, reader: TableReader
+) -> None:
+    commit_files(writer, FILES.values())
+    plan = reader.plan(TRADE.table, exchange="ASX")
+    assert (len(plan.paths), plan.snapshot_files) == (1, 4)
+    assert plan.sizes_bytes == tuple(Path(path).stat().st_size for path in plan.paths)
 
 
 def test_rows_of_a_plan_are_those_that_were_written(writer: TableWriter, reader: TableReader) -> None:

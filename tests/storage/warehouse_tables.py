@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyiceberg.table import Table
 
-from k2.clock import SystemClock
+from k2.clock import Clock, SystemClock
 from k2.observability.metrics import Metrics
-from k2.records.definition import TRADE
+from k2.records.definition import QUOTE, TRADE, RecordType
 from k2.records.schemas import TIMESTAMP_TYPE, table_schema
 from k2.settings import SequenceSettings, StorageSettings
 from k2.storage.audit import AuditEntry, TransactionAuditLog
@@ -63,12 +63,19 @@ def trade(
     }
 
 
-def table_of(trades: Sequence[Mapping[str, Any]]) -> pa.Table:
+def quote_row(offset: int) -> dict[str, Any]:
+    """One row of the quotes table."""
+    price = Decimal("64000")
+    prices = {"bid_price": price, "bid_quantity": Decimal(1), "ask_price": price + 1, "ask_quantity": Decimal(2)}
+    return {**trade(offset), **prices, "quote_id": f"q{offset}"}
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], record_type: RecordType = TRADE) -> pa.Table:
     """Rows as the table's columns, the timestamps derived from the nanoseconds."""
-    schema = table_schema(TRADE)
-    columns = {name: [row.get(name) for row in trades] for name in schema.names}
+    schema = table_schema(record_type)
+    columns = {name: [row.get(name) for row in rows] for name in schema.names}
     for name in ("event_time", "receive_time"):
-        columns[name] = pa.array([row[f"{name}_ns"] // 1_000 for row in trades], pa.int64()).cast(TIMESTAMP_TYPE)
+        columns[name] = pa.array([row[f"{name}_ns"] // 1_000 for row in rows], pa.int64()).cast(TIMESTAMP_TYPE)
     return pa.table(columns, schema=schema)
 
 
@@ -93,6 +100,8 @@ class Warehouse:
 
     folder: Path
     metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = field(default_factory=SystemClock)
+    changed_settings: Mapping[str, Any] = field(default_factory=dict)
     _opened: list[IcebergCatalog] = field(default_factory=list)
     _ids: "itertools.count[int]" = field(default_factory=itertools.count)
     _id_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -103,6 +112,7 @@ class Warehouse:
             catalog_uri=f"sqlite:///{quote(str(self.folder))}/catalog.db",
             warehouse=str(self.folder / "warehouse"),
             audit_log=self.folder / "audit.jsonl",
+            **self.changed_settings,
         )
 
     @property
@@ -118,8 +128,12 @@ class Warehouse:
     def writer(self, catalog: IcebergCatalog | None = None) -> TableWriter:
         """A writer of the trades table, by default with its own catalog as another process would have."""
         return TableWriter(
-            TRADE, catalog or self.open_catalog(), self.audit, self.metrics, SystemClock(), new_id=self._new_id
+            TRADE, catalog or self.open_catalog(), self.audit, self.metrics, self.clock, new_id=self._new_id
         )
+
+    def quote_writer(self) -> TableWriter:
+        """A writer of the quotes table."""
+        return TableWriter(QUOTE, self.open_catalog(), self.audit, self.metrics, self.clock, new_id=self._new_id)
 
     def table(self) -> Table:
         """The trades table as anybody else would load it."""

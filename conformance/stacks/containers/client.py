@@ -232,10 +232,14 @@ class EngineClient:
             state = self._docker.api.inspect_container(container)["State"]
         return None if state["Running"] else int(state["ExitCode"])
 
-    def logs(self, container: str, *, timestamps: bool = False) -> str:
-        """Everything a container has written; each line behind its time, UTC, if that is wanted."""
+    def logs(self, container: str, *, timestamps: bool = False, since_seconds: float | None = None) -> str:
+        """What a container has written, all of it or from a time on (since the epoch).
+
+        With timestamps each line stands behind its time, UTC.
+        """
         with self._answering():
-            return str(self._docker.api.logs(container, timestamps=timestamps).decode(errors="replace"))
+            written = self._docker.api.logs(container, timestamps=timestamps, since=since_seconds)
+        return str(written.decode(errors="replace"))
 
     def memory_bytes(self, container: str) -> int:
         """What a container's processes hold, without what the kernel only caches for them."""
@@ -243,6 +247,11 @@ class EngineClient:
             memory = self._docker.api.stats(container, stream=False, one_shot=True)["memory_stats"]
         cached = memory["stats"].get("inactive_file", memory["stats"].get("total_inactive_file", 0))
         return int(memory["usage"] - cached)
+
+    def networks(self, container: str) -> list[str]:
+        """Names of the networks a container is in."""
+        with self._answering():
+            return sorted(self._docker.api.inspect_container(container)["NetworkSettings"]["Networks"])
 
     def pause(self, container: str) -> None:
         """Freeze its processes: connections stay, and nobody answers."""

@@ -7,7 +7,6 @@
     |- ImageError        exit 3    an image could neither be pulled nor built
     |- ServiceError      exit 3    a server did not start, ended, or does not do what it is told
     |- CatalogueError    exit 64   a file below deploy/, or a name or variable that was given, cannot be used
-    |- PowerMissingError exit 3    real servers cannot do that; a clause that needs it is not exercised
 
 The message is one line: what, where, remedy.
 """
@@ -53,7 +52,3 @@ class CatalogueError(ContainersError):
 
 class ServiceError(ContainersError):
     """A server did not start, ended, or does not do what it is told."""
-
-
-class PowerMissingError(ContainersError):
-    """A stack cannot do what is asked of it, and never will."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.stacks.containers.build_order import chains, two_at_a_time
 from conformance.stacks.containers.build_output import NO_SECONDS, BuildSeconds, BuildWatch, failure, without_colours
 from conformance.stacks.containers.client import EngineClient, ImageFacts
 from conformance.stacks.containers.errors import EngineError, ImageError
@@ -145,7 +146,11 @@ class _Workshop:
         root_name, root_facts = root
         images = [self._present_or_built(base_spec(), base_files(), root_name, root_facts.image_id)]
         base = str(images[0].reference)
-        images += [self._present_or_built(spec, context_files(PROJECT_ROOT, spec), base, base) for spec in specs]
+        wanted = tuple(specs)
+        images += two_at_a_time(
+            chains(wanted),
+            lambda spec: self._present_or_built(spec, context_files(PROJECT_ROOT, spec), base, base),
+        )
         if self._built:
             self._client.prune_stages(STAGE_LABEL)
         return images

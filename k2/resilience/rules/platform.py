@@ -28,6 +28,7 @@ RULES = (
         "StateLostError",
         "Log and table disagree, and going on could lose or repeat records; a person must decide.",
     ),
+    _rule(_FATAL, "AuditMismatchError", "The audit log does not tell what the table did; a person must find out why."),
     _rule(_FATAL, "OverloadedError", "This process is short of memory; a fresh one is not."),
     _rule(_FATAL, "RetriesExhaustedError", "Everything was tried already; this process ends and is started again."),
     _rule(_FATAL, "K2Error", "An error without a more exact name says nothing about a next attempt."),

@@ -1,0 +1,159 @@
+"""ContainerStack: one platform on the servers of a run, its own processes as children on this host.
+
+Topics, consumer groups, subjects, tables and files bear the platform's name, so that any number of platforms, one after
+another or at once, share the servers without seeing one another. The processes come through Toxiproxy, so that faults
+can be put between them and any server; the broker's commands that a bad day brings are done there.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy
+
+from conformance.stacks.base import Outage, PowerMissingError
+from conformance.stacks.containers import outages
+from conformance.stacks.containers.addresses import platform_settings
+from conformance.stacks.containers.kafka_cluster import KafkaCluster
+from conformance.stacks.containers.run_secrets import write_private
+from conformance.stacks.containers.services import ContainerServices
+from conformance.stacks.processes import PlatformProcesses
+from k2.assembly.tables import create_tables
+from k2.embedded.platform import HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS
+from k2.records.definition import all_topics
+from k2.settings import SETTINGS_FILE, load_settings
+
+KAFKA_PROXIES = ("kafka-1", "kafka-2", "kafka-3")
+LOCK_TIMEOUT_MS = 50
+_LATE_ANSWERS = "answer_late"
+
+
+class ContainerStack(PlatformProcesses):
+    """One platform on real servers; a context manager.
+
+    Args:
+        services: the servers; they outlive this.
+        directory: of this platform alone; gets settings (with passwords, for its owner only) and logs.
+        partitions: of every topic.
+        batch_rows: largest batch of a consumer.
+        through_proxies: whether the processes come through Toxiproxy, without which the broker cannot be taken away.
+    """
+
+    name = "containers"
+
+    def __init__(
+        self,
+        services: ContainerServices,
+        directory: Path,
+        *,
+        partitions: int = 4,
+        batch_rows: int = 100_000,
+        through_proxies: bool = True,
+    ) -> None:
+        environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
+        super().__init__(directory / "data", directory / "logs", environment)
+        self.services = services
+        self._partitions = partitions
+        self._through_proxies = through_proxies
+        self._platform_name = services.next_platform_name()
+        # Past the proxies, so that it works whatever is done to them.
+        self._cluster = KafkaCluster(services.addresses().bootstrap_servers)
+
+    def start(self) -> None:
+        """Create topics and tables."""
+        values = platform_settings(self.services.addresses(proxied=self._through_proxies), self._platform_name)
+        values["kafka"] |= {
+            "session_timeout_ms": SESSION_TIMEOUT_MS,
+            "heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS,
+        }
+        values["api"] = {"port": 0}
+        write_private(self.directory / SETTINGS_FILE, json.dumps(values, indent=2) + "\n")
+        self.settings = load_settings(self.directory)
+        self._cluster.create_topics(all_topics(self.settings.kafka.topic_prefix), self._partitions)
+        create_tables(self.settings)
+
+    @contextmanager
+    def outage(self, kind: Outage) -> Iterator[None]:
+        """Have a server gone for this host's processes for as long as the context lasts."""
+        self._need_proxies(kind.value.replace("_", " "))
+        proxies = self.services.proxies
+        gone: Mapping[Outage, Callable[[], AbstractContextManager[None]]] = {
+            Outage.BROKER_DOWN: lambda: outages.disabled(proxies, KAFKA_PROXIES),
+            Outage.BROKER_HUNG: lambda: outages.held_back(proxies, KAFKA_PROXIES),
+            Outage.CATALOG_LOCKED: lambda: outages.locked(self.settings.storage.catalog_uri),
+            Outage.WAREHOUSE_AWAY: lambda: outages.disabled(proxies, ["object-store"]),
+        }
+        with gone[kind]():
+            yield
+
+    def impatience(self) -> Mapping[str, str]:
+        """Environment of a process that does not wait for a locked catalog."""
+        uri = sqlalchemy.make_url(self.settings.storage.catalog_uri)
+        hurried = uri.update_query_dict({"options": f"-c lock_timeout={LOCK_TIMEOUT_MS}"})
+        return {"K2_STORAGE__CATALOG_URI": hurried.render_as_string(hide_password=False)}
+
+    def command_broker(self, do: str, **arguments: object) -> None:
+        """Have the brokers do what k2.embedded.broker.COMMANDS has one do, as far as real ones can.
+
+        `go_down`, `come_up` and `answer_late` act between this host's processes and all three brokers.
+
+        Raises:
+            PowerMissingError: real brokers cannot do that.
+            ServiceError: they refused.
+        """
+        commands: Mapping[str, Callable[..., None]] = {
+            "create_topic": self._create_topic,
+            "delete_topic": lambda topic: self._cluster.delete_topics([topic]),
+            "delete_records": self._cluster.delete_records,
+            "go_down": self._go_down,
+            "come_up": self._come_up,
+            "answer_late": self._answer_late,
+        }
+        if do not in commands:
+            raise PowerMissingError(f"real brokers cannot be made to {do.replace('_', ' ')}")
+        commands[do](**arguments)
+
+    def stop(self) -> None:
+        """End all processes and delete the topics; tables and files go with the servers."""
+        super().stop()
+        if self._through_proxies:
+            self.services.proxies.reset()
+        if hasattr(self, "settings"):
+            self._cluster.delete_topics(all_topics(self.settings.kafka.topic_prefix))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _create_topic(self, topic: str, partitions: int | None = None) -> None:
+        self._cluster.create_topics([topic], partitions or self._partitions)
+
+    def _go_down(self) -> None:
+        self._need_proxies("go down")
+        for name in KAFKA_PROXIES:
+            self.services.proxies.disable(name)
+
+    def _come_up(self) -> None:
+        self._need_proxies("come up")
+        for name in KAFKA_PROXIES:
+            self.services.proxies.enable(name)
+
+    def _answer_late(self, milliseconds: int) -> None:
+        self._need_proxies("answer late")
+        for name in KAFKA_PROXIES:
+            if milliseconds:
+                self.services.proxies.add_toxic(name, "latency", {"latency": milliseconds}, toxic=_LATE_ANSWERS)
+            elif _LATE_ANSWERS in self.services.proxies.toxics(name):
+                self.services.proxies.remove_toxic(name, _LATE_ANSWERS)
+
+    def _need_proxies(self, what: str) -> None:
+        if not self._through_proxies:
+            raise PowerMissingError(f"brokers that are not reached through Toxiproxy cannot {what} for this host alone")

@@ -1,0 +1,39 @@
+# What the commands of every runbook stand on. At the repository's root, in bash:  . docs/runbooks/environment.sh
+# For another deployment than that of deploy/compose.yaml, write these functions anew; the runbooks stay as they are.
+
+if [ -r build/compose/variables.env ]; then
+    # Ports, images and the cluster's id, as `make up` left them.
+    set -a
+    . build/compose/variables.env
+    set +a
+fi
+export K2_DATA_DIR=${K2_DATA_DIR:-build/compose/k2}
+export PATH="$PWD/.venv/bin:$PATH"
+API=http://127.0.0.1:${API_PORT:-8000}
+REGISTRY_1=http://127.0.0.1:${SCHEMA_REGISTRY_1_PORT:-18081}
+REGISTRY_2=http://127.0.0.1:${SCHEMA_REGISTRY_2_PORT:-18082}
+BACKUP=${BACKUP:-build/backup}
+
+# compose ps, compose logs --tail 100 api, ...: the services of deploy/compose.yaml
+compose() {
+    if docker compose version >/dev/null 2>&1; then
+        docker compose --project-name k2 --env-file build/compose/variables.env --file deploy/compose.yaml "$@"
+    else
+        docker-compose --project-name k2 --env-file build/compose/variables.env --file deploy/compose.yaml "$@"
+    fi
+}
+
+# ask 'EXPRESSION': what Prometheus says of it now, a line for each series; nothing where there is none
+ask() {
+    compose exec -T prometheus promtool query instant http://127.0.0.1:9090 "$1"
+}
+
+# firing: the alerts of this moment
+firing() {
+    compose exec -T alertmanager amtool --alertmanager.url=http://127.0.0.1:9093 alert query "$@"
+}
+
+# catalog 'STATEMENT': one statement on the catalog's database, as its superuser
+catalog() {
+    compose exec -T postgres psql --username postgres --dbname catalog --command "$1"
+}
