@@ -113,7 +113,7 @@ def test_every_alert_is_there_with_all_it_must_say(clause: ClauseRun) -> None:
     name="alerts_tested_both_ways",
     claims=("OBS-3a",),
     checker="facts",
-    title="Every alert has a test that breaks when it is made deaf (its limit ten times off), and one when it is made loud",
+    title="Every alert has a test that breaks when it is made deaf (its limit ten times off), and one when made loud",
     minimum_samples=62,
     remedy="see deploy/prometheus/tests",
 )

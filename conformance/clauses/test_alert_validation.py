@@ -19,7 +19,7 @@ MISTAKES = (
     ("pipeline.yml", "rate(k2_sequence_gaps_total", "rate(k2_gaps_total", "expr", "expression-metric"),
     ("circuit_breaker.yml", 'k2_circuit_breaker_calls_total{outcome="failure"}',
      'k2_circuit_breaker_calls_total{result="failure"}', "expr", "expression-label"),
-    ("consumer.yml", "increase(k2_consumer_rebalances_total", "increase(k2_degradation_level", "expr",
+    ("consumer.yml", "changes(process_start_time_seconds", "increase(process_start_time_seconds", "expr",
      "expression-rate"),
     ("query.yml", "sum by (job) (rate(k2_query_timeouts_total[5m])) / sum", "rate(k2_query_timeouts_total[5m]) / sum",
      "expr", "expression-ratio"),

@@ -66,7 +66,11 @@ def next_offsets(storage: StorageSettings, name: str) -> dict[tuple[str, int], i
 
 @lru_cache(maxsize=4)
 def _catalog(storage: StorageSettings) -> SqlCatalog:
-    return SqlCatalog(storage.catalog_name, **catalog_properties(storage))
+    catalog = SqlCatalog(storage.catalog_name, **catalog_properties(storage))
+    catalog.engine.dispose()
+    # A connection for each question: nobody here knows when the last one was asked.
+    catalog.engine = sqlalchemy.create_engine(catalog.properties["uri"], poolclass=sqlalchemy.NullPool)
+    return catalog
 
 
 @lru_cache(maxsize=64)

@@ -63,7 +63,7 @@ def main() -> None:
         for stopping in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stopping, lambda *_: consumer.stop())
         if arguments.cut_answers:
-            cut_answers(arguments.evidence, arguments.cut_answers)
+            cut_answers(arguments.evidence, arguments.cut_answers, settings.storage.catalog_uri)
         consumer.run()
 
 

@@ -11,17 +11,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+import psycopg
+import sqlalchemy
 
 MESSAGE = "connection to the catalog was lost while it answered"
+_ERRORS: dict[str, Callable[[str], Exception]] = {
+    "sqlite": sqlite3.OperationalError,
+    "postgresql": psycopg.OperationalError,
+}
 
 
-def cut_answers(evidence: Path, count: int) -> None:
+def cut_answers(evidence: Path, count: int, catalog_uri: str) -> None:
     """From now on cut `count` answers of this process, leaving a line of evidence for each."""
-    carry_out: Callable[[Any, Any], None] = SQLiteDialect_pysqlite.do_commit
+    url = sqlalchemy.make_url(catalog_uri)
+    dialect_class = url.get_dialect()
+    error = _ERRORS[url.get_backend_name()]
+    carry_out: Callable[[Any, Any], None] = dialect_class.do_commit
     seen = 0
 
-    def do_commit(dialect: SQLiteDialect_pysqlite, connection: Any) -> None:
+    def do_commit(dialect: Any, connection: Any) -> None:
         nonlocal seen
         seen += 1
         number, odd = divmod(seen, 2)
@@ -37,6 +45,6 @@ def cut_answers(evidence: Path, count: int) -> None:
             file.write(json.dumps({"cut": number, "held": held}) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        raise sqlite3.OperationalError(MESSAGE)
+        raise error(MESSAGE)
 
-    SQLiteDialect_pysqlite.do_commit = do_commit  # type: ignore[method-assign, assignment]
+    dialect_class.do_commit = do_commit  # type: ignore[method-assign, assignment]

@@ -37,3 +37,16 @@ firing() {
 catalog() {
     compose exec -T postgres psql --username postgres --dbname catalog --command "$1"
 }
+
+# healthy SERVICE: waits until its own health check passes, for two minutes at most
+healthy() {
+    for _ in $(seq 60); do
+        container=$(compose ps --quiet "$1" | head -n 1)
+        if [ "$(docker inspect --format '{{.State.Health.Status}}' "$container" 2>/dev/null)" = healthy ]; then
+            return 0
+        fi
+        sleep 2
+    done
+    echo "$1 is not healthy: compose logs --tail 50 $1" >&2
+    return 1
+}

@@ -1,6 +1,7 @@
 """Schema ids from a Confluent-compatible Schema Registry."""
 
 import json
+import weakref
 from typing import Any
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -31,6 +32,8 @@ class RemoteRegistry:
     def __init__(self, url: str, breaker: CircuitBreaker | None = None, topic_prefix: str = "") -> None:
         # Whoever asks retries; retries inside retries would multiply the waits.
         self._client = SchemaRegistryClient({"url": url, "timeout": ANSWER_TIMEOUT_SECONDS, "max.retries": 0})
+        # Its connections end with whoever holds this; nobody can say who is the last.
+        weakref.finalize(self, self._client.close)
         self._url = url
         self._breaker = breaker
         self._topic_prefix = topic_prefix

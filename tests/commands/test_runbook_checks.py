@@ -11,6 +11,7 @@ from k2.commands.runbooks.checks import Finding, check_all, check_page
 from k2.commands.runbooks.command import command_line
 from k2.commands.runbooks.deployment import Deployment, read_deployment
 from k2.commands.runbooks.pages import parse_runbook, read_runbook
+from k2.commands.runbooks.programs import IMAGE_PROGRAMS, image_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -43,6 +44,7 @@ def line_of(text: str, part: str) -> int:
     ("before", "after", "what"),
     [
         ("compose ps postgres", "compose ps postgress", "has no service 'postgress'"),
+        ("healthy postgres", "healthy postgress", "has no service 'postgress'"),
         ("compose ps postgres", "compose show postgres", "no command 'show'"),
         ("compose ps postgres", "pg_ctl status", "no program 'pg_ctl'"),
         ("compose ps postgres", "compose exec -T postgres pg_ctl status", "image postgres has no program 'pg_ctl'"),
@@ -148,3 +150,17 @@ def test_alerts_and_runbooks_must_lead_to_each_other(tmp_path: Path, rules: str,
     assert sorted(
         f.what for f in findings if "alert" in f.what or "APIDown" in f.what or "APISlow" in f.what
     ) == sorted(found)
+
+
+def test_every_image_has_its_programs_and_every_service_its_image(deployment: Deployment) -> None:
+    assert {path.name for path in (ROOT / "deploy" / "images").iterdir() if path.is_dir()} - {"base"} == set(
+        IMAGE_PROGRAMS
+    )
+    # Grafana is not built here, and nothing is executed in it.
+    assert {service for service in deployment.services if image_of(service) is None} <= {"grafana"}
+
+
+def test_a_recorded_series_has_the_labels_its_expression_leaves(deployment: Deployment) -> None:
+    assert deployment.series["data_type:k2_consumer_lag_messages:sum"] == {"data_type"}
+    assert deployment.series["k2:api_error_ratio:1h"] == frozenset()
+    assert deployment.series["up"] == {"job", "instance"}

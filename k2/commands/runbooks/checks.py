@@ -21,12 +21,14 @@ from k2.commands.runbooks.pages import PARTS, CommandBlock, Problem, Runbook, re
 from k2.commands.runbooks.programs import (
     ASK,
     COMPOSE,
+    HEALTHY,
     HOST_PROGRAMS,
     IMAGE_PROGRAMS,
     SHELL_BUILTINS,
     Inner,
     Mistake,
     read_compose,
+    unknown_services,
 )
 from k2.commands.runbooks.shell import Command, read_script
 from k2.observability.alerts.rule_files import Rule
@@ -219,6 +221,8 @@ def _command(command: Command, deployment: Deployment, k2: CommandLine) -> Itera
         if program == ASK:
             expression = " ".join(words)
             yield from (Mistake(p.what, p.remedy) for p in _expression(expression, command.line, deployment))
+        elif program == HEALTHY:
+            yield from unknown_services(words, deployment.services)
         elif program == COMPOSE:
             for read in read_compose(words, deployment.services):
                 yield from _inside(read, k2) if isinstance(read, Inner) else (read,)

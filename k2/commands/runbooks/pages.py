@@ -5,9 +5,9 @@ A block is fenced, and says in its info string what running it takes:
     ```bash runbook=diagnosis needs=deployment
     ```bash runbook=resolution needs=deployment given=SNAPSHOT exit=76 destructive
 
-`runbook` is the part it belongs to. `needs` is `deployment` (servers that run) or `nothing`. `given` names variables
-that the reader sets first. `exit` is the exit code of the last command, 0 if it is not said. `destructive` marks what
-loses data or cannot be taken back.
+`runbook` says whether it only looks (diagnosis) or changes something (resolution). `needs` is `deployment` (servers
+that run) or `nothing`. `given` names variables that the reader sets first. `exit` is the exit code of the last command,
+0 if it is not said. `destructive` marks what loses data or cannot be taken back.
 """
 
 import re
@@ -52,7 +52,7 @@ class CommandBlock:
     Attributes:
         line: of the first command.
         text: the commands.
-        phase: diagnosis or resolution.
+        phase: diagnosis only looks, resolution changes something.
         needs: what must be there to run it.
         given: variables the reader sets first.
         exit_code: that of the last command.

@@ -36,7 +36,7 @@ _IMAGE_OF = (
 )
 COMPOSE = "compose"
 ASK = "ask"
-CATALOG = "catalog"
+HEALTHY = "healthy"
 _COMPOSE_COMMANDS = frozenset(_COMPOSE.split())
 _TAKES_SERVICES = _COMPOSE_COMMANDS - {"config", "down", "exec", "run"}
 _OPTIONS_WITH_VALUE = frozenset(_WITH_VALUE.split())
@@ -79,13 +79,17 @@ def read_compose(words: Sequence[str], services: Sequence[str]) -> Iterator[Mist
         yield Mistake(f"compose has no command {command!r}", f"write one of {', '.join(sorted(_COMPOSE_COMMANDS))}")
         return
     named = rest if command in _TAKES_SERVICES else rest[:1] if command in {"exec", "run"} else []
-    for service in named:
-        if service not in services and not service.startswith("$"):
-            yield Mistake(
-                f"deploy/compose.yaml has no service {service!r}", f"write one of {', '.join(sorted(services))}"
-            )
+    yield from unknown_services(named, services)
     if command == "exec":
         yield from _executed(words, rest)
+
+
+def unknown_services(named: Sequence[str], services: Sequence[str]) -> Iterator[Mistake]:
+    """A mistake for each name that is no service; a variable may be one."""
+    for service in named:
+        if service not in services and not service.startswith("$"):
+            remedy = f"write one of {', '.join(sorted(services))}"
+            yield Mistake(f"deploy/compose.yaml has no service {service!r}", remedy)
 
 
 def _executed(words: Sequence[str], rest: Sequence[str]) -> Iterator[Mistake | Inner]:
