@@ -48,6 +48,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 lock: $(BOOTSTRAPPED) ## write requirements/*.txt anew (LOCK_OPTIONS=--upgrade for newer versions)
 	$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) --constraints requirements/dev.txt pyproject.toml --output-file requirements/runtime.txt
+	printf '%s\n' duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 | \
+		$(COMPILE) - --output-file requirements/independent-reader.txt
 	echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/bootstrap.txt
 
 clean: ## remove caches and build products; the environment and the evidence of runs stay

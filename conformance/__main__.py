@@ -13,6 +13,7 @@ from conformance import judge as judging
 from conformance.history import HistoryError
 from conformance.mutants import run_mutants
 from conformance.run import PROJECT_ROOT, RUNS, RunOptions, run_clauses
+from conformance.stacks.kinds import KINDS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,12 +22,12 @@ app = typer.Typer(
     help="The verification harness. Exit codes: 0 pass, 1 the system failed, 2 unknown, 3 the harness broke, 64 usage.",
 )
 
-StackOption = Annotated[str, typer.Option(help="embedded; containers and external are not built yet.")]
+StackOption = Annotated[str, typer.Option(help="embedded, or containers; external is not built yet.")]
 ProfileOption = Annotated[
     str, typer.Option(envvar="PROFILE", help="smoke, in minutes; or full, with the long clauses.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
-_KNOWN_STACKS, _KNOWN_PROFILES = ("embedded",), ("smoke", "full")
+_KNOWN_PROFILES = ("smoke", "full")
 _USAGE_EXIT_CODE = 64
 _HARNESS_EXIT_CODE = 3
 _INTERRUPTED_EXIT_CODE = 130
@@ -167,9 +168,9 @@ def _reports(command: str, directory: Path, *arguments: str, quiet: bool = False
 
 
 def _refuse_unknown(stack: str, profile: str) -> None:
-    for what, value, known in (("--stack", stack, _KNOWN_STACKS), ("--profile", profile, _KNOWN_PROFILES)):
+    for what, value, known in (("--stack", stack, KINDS), ("--profile", profile, _KNOWN_PROFILES)):
         if value not in known:
-            typer.echo(f"conformance: {what} {value!r} is not built yet: choose {' or '.join(known)}", err=True)
+            typer.echo(f"conformance: {what} {value!r} is not known: choose {' or '.join(known)}", err=True)
             raise typer.Exit(_USAGE_EXIT_CODE)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from conformance import planted
 from conformance.mutants import started_mutants, write_results
+from conformance.stacks.embedded import EmbeddedStack
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
@@ -79,32 +80,42 @@ def _make_empty(directory: Path) -> None:
 def _run_passes(options: RunOptions, directory: Path) -> int:
     """Run the clauses side by side and the mutants beside them, then one by one those that bear no neighbour.
 
+    On servers that all clauses share they run one by one from the start.
+
     Returns:
         the worse of the two passes' exit statuses.
     """
-    # One more than there are cores: clauses wait for sessions to expire and batches to end as much as they compute.
-    workers = min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
-    # One at a time to whoever is free: clauses differ too much in length to be dealt out beforehand.
-    side_by_side = ("-n", str(workers), "--dist", "load", "--maxschedchunk", "1")
     with_mutants = options.mutants and options.only is None
     with started_mutants(PROJECT_ROOT, at_once=1) if with_mutants else nullcontext(list) as results:
-        statuses = [_pytest(options, directory, "together", side_by_side)]
+        if options.stack != EmbeddedStack.name:
+            # What a clause does to servers that are shared, it does to its neighbours too.
+            statuses = [_pytest(options, directory, None, ())]
+        else:
+            statuses = [_pytest(options, directory, "together", _side_by_side())]
         write_results(results(), directory / "mutants.jsonl")
-    statuses.append(_pytest(options, directory, "alone", ()))
+    if options.stack == EmbeddedStack.name:
+        statuses.append(_pytest(options, directory, "alone", ()))
     ran = [status for status in statuses if status != pytest.ExitCode.NO_TESTS_COLLECTED]
     return max(ran, default=int(pytest.ExitCode.NO_TESTS_COLLECTED))
 
 
-def _pytest(options: RunOptions, directory: Path, which: str, parallel: Sequence[str]) -> int:
+def _side_by_side() -> Sequence[str]:
+    # One more than there are cores: clauses wait for sessions to expire and batches to end as much as they compute.
+    workers = min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
+    # One at a time to whoever is free: clauses differ too much in length to be dealt out beforehand.
+    return ("-n", str(workers), "--dist", "load", "--maxschedchunk", "1")
+
+
+def _pytest(options: RunOptions, directory: Path, which: str | None, parallel: Sequence[str]) -> int:
     arguments = [
         *(sys.executable, "-m", "pytest", "conformance/clauses", "-p", "no:cacheprovider", "-q", "--no-header"),
         "--no-summary",
         *("--capture=fd", "--show-capture=no", "--tb=no", "-o", "console_output_style=classic"),
         f"--k2-run-dir={directory.absolute()}",
         f"--k2-stack={options.stack}",
-        f"--k2-pass={which}",
+        *([f"--k2-pass={which}"] if which else []),
         *parallel,
-        f"--junitxml={directory / f'junit-{which}.xml'}",
+        f"--junitxml={directory}/junit-{which or 'all'}.xml",
         f"--alluredir={directory / 'allure'}",
         *([f"--k2-only={options.only}"] if options.only else []),
     ]

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from conformance.clause import ClauseRun
 from conformance.drivers import alert_rules

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from conformance.clause import ClauseRun
 from conformance.drivers import alert_rules, http

@@ -15,7 +15,7 @@ from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.fingerprints import NAMES, Fingerprint, fingerprint, scanned_fingerprint
 from conformance.drivers.independent_reader import ReaderMissingError, iceberg_scan, reader_python
 from conformance.drivers.table_view import open_table
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import TRADE
 
@@ -30,7 +30,7 @@ ROUNDS, RECORDS = 2, 2_500
     minimum_samples=5 * RECORDS,
     remedy="see k2/storage/writer.py and k2/query/statements.py",
 )
-def test_independent_readers_agree_with_the_api(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_independent_readers_agree_with_the_api(stack: Stack, clause: ClauseRun) -> None:
     try:
         reader_python()
     except ReaderMissingError as error:
@@ -65,7 +65,7 @@ def api_fingerprint(url: str, snapshot_id: int | None) -> Fingerprint:
     return fingerprint(row for page in pages for row in page.body["data"])
 
 
-def scan(stack: EmbeddedStack, snapshot_id: int | None) -> Fingerprint:
+def scan(stack: Stack, snapshot_id: int | None) -> Fingerprint:
     """Of every trade that iceberg_scan finds."""
     metadata = open_table(stack.settings.storage, TRADE.table).metadata_location
     return fingerprint(iceberg_scan(metadata, NAMES, snapshot_id))

@@ -18,7 +18,7 @@ from conformance.drivers.damaged_files import data_files, garble_columns, take_a
 from conformance.drivers.dlq_command import k2
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
-from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.base import Stack
 from k2.feeds.feed import FeedRecord
 from k2.records.definition import TRADE
 
@@ -36,7 +36,7 @@ SORTED_AND_FILTERED_BY = ("event_time_ns", "kafka_partition", "kafka_offset", "t
     minimum_samples=8,
     remedy="see may_hold in k2/storage/reader.py and select_rows in k2/query/statements.py",
 )
-def test_a_query_reads_what_it_needs_alone(stack: EmbeddedStack, clause: ClauseRun) -> None:
+def test_a_query_reads_what_it_needs_alone(stack: Stack, clause: ClauseRun) -> None:
     records = crafted()
     first_day = records[0].record["event_time_ns"] // DAY_NS
     storage = stack.settings.storage
@@ -84,27 +84,27 @@ def crafted() -> list[FeedRecord]:
     ]
 
 
-def asked(stack: EmbeddedStack, window: dict[str, Any], columns: tuple[str, ...], *options: str) -> Any:
+def asked(stack: Stack, window: dict[str, Any], columns: tuple[str, ...], *options: str) -> Any:
     """`k2 query trades` for the window and these columns."""
     place = ["--start", str(window["start_time"]), "--end", str(window["end_time"]), "--exchange", window["exchange"]]
     return k2(stack, "query", "trades", "--all", *place, "--columns", ",".join(columns), *options)
 
 
-def asked_rows(stack: EmbeddedStack, window: dict[str, Any]) -> list[list[str]]:
+def asked_rows(stack: Stack, window: dict[str, Any]) -> list[list[str]]:
     """Its rows, sorted."""
     return sorted(
         [row["trade_id"], f"{Decimal(row['price']):.10f}"] for row in asked(stack, window, ASKED, "--json").objects
     )
 
 
-def planned_files(stack: EmbeddedStack, window: dict[str, Any]) -> list[int]:
+def planned_files(stack: Stack, window: dict[str, Any]) -> list[int]:
     """How many of how many files the shown plan says."""
     text = asked(stack, window, ASKED, "--explain").stdout
     match = re.search(r"(\d+) of (\d+) data files", text)
     return [] if match is None else [int(match[1]), int(match[2])]
 
 
-def missing_and_surplus_columns(stack: EmbeddedStack, window: dict[str, Any]) -> list[list[str]]:
+def missing_and_surplus_columns(stack: Stack, window: dict[str, Any]) -> list[list[str]]:
     """Columns asked for that the shown plan does not read, and those it reads for no reason."""
     text = asked(stack, window, ASKED, "--explain").stdout.partition("Table Scan")[2]
     match = re.search(r"Projections:(.*?)(Filters|Total Files)", text, re.DOTALL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 RULES = Path("deploy") / "prometheus" / "rules"
 PARTS = ["Severity", "Symptoms", "Diagnosis", "Resolution", "Prevention", "Related Monitoring"]

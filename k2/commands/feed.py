@@ -152,7 +152,7 @@ def _send(
             feeds = file_feeds(options, bad_lines.take)
             source: Iterable[FeedRecord] = chain.from_iterable(feeds)
         else:
-            source = _generated(options, stack)
+            source = _generated(options, pace.rate, stack)
         batch_records = BATCH_RECORDS if pace.is_at_once else 1
         result = send(
             settings,
@@ -169,11 +169,11 @@ def _send(
         raise typer.Exit(RecordError.exit_code)
 
 
-def _generated(options: "SyntheticOptions", stack: ExitStack) -> "Iterable[FeedRecord]":
+def _generated(options: "SyntheticOptions", rate: float, stack: ExitStack) -> "Iterable[FeedRecord]":
     from k2.commands.feed_sources import synthetic_settings
     from k2.feeds.synthetic_markets import SyntheticMarkets
     from k2.feeds.truth_file import TruthFile
 
-    chosen = synthetic_settings(options)
+    chosen = synthetic_settings(options, rate)
     truth = None if options.truth is None else stack.enter_context(TruthFile(options.truth))
     return SyntheticMarkets(chosen, options.records, truth)

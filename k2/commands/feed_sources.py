@@ -124,8 +124,13 @@ def file_feeds(options: FileOptions, on_bad_line: OnBadLine) -> list[FileFeed]:
     return feeds
 
 
-def synthetic_settings(options: SyntheticOptions) -> list[SyntheticSettings]:
+def synthetic_settings(options: SyntheticOptions, rate: float = 0.0) -> list[SyntheticSettings]:
     """The settings of each synthetic exchange.
+
+    Args:
+        options: of the command line.
+        rate: records a second of all of them together; 0 if nothing holds them back. Their clocks go at this rate too,
+            or their records would be older with every second.
 
     Raises:
         UsageError: an option makes no sense.
@@ -148,6 +153,8 @@ def synthetic_settings(options: SyntheticOptions) -> list[SyntheticSettings]:
     if options.defects:
         given["defects"] = tuple(options.defects)
     given |= {"records": options.records, "start_time_ns": _start_time_ns(options.start_time)}
+    if rate:
+        given["rate_per_second"] = max(1, round(rate / len(markets)))
     seed = 1 if options.seed is None else options.seed
     return [replace(settings, **given) for settings in with_own_seeds([MARKETS[name] for name in markets], seed)]
 

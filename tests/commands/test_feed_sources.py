@@ -148,3 +148,14 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, source: str, nam
 
 def unexpected(bad: BadLine) -> None:
     pytest.fail(str(bad))
+
+
+@pytest.mark.parametrize(
+    ("rate", "markets", "each"),
+    [(0.0, ("binance",), 1_000), (200.0, ("binance",), 200), (50.0, ("binance", "asx"), 25)],
+)
+def test_the_clocks_of_synthetic_exchanges_go_as_fast_as_records_are_sent(
+    rate: float, markets: tuple[str, ...], each: int
+) -> None:
+    chosen = synthetic_settings(SyntheticOptions(markets=markets), rate)
+    assert [settings.rate_per_second for settings in chosen] == [each] * len(markets)

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from conformance.stacks.containers import composition, deployment
 from conformance.stacks.containers.addresses import inside_network

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-LOCKS = ("bootstrap", "dev", "runtime")
+LOCKS = ("bootstrap", "dev", "independent-reader", "runtime")
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>\S+)(?P<rest>.*)$")
 
 
