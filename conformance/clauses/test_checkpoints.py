@@ -105,7 +105,7 @@ def at_batch(signal: str) -> int:
 def observe(history: HistoryWriter, stack: Stack, fed: Fed) -> None:
     """Log, table and checkpoints as they are now."""
     with LogTap(stack.settings.kafka.bootstrap_servers, [stack.topic("crypto", "trades")]) as tap:
-        observe_log(history, tap.wait_for(len(fed.items), timeout_seconds=30))
+        observe_log(history, stack, tap.wait_for(len(fed.items), timeout_seconds=30))
     observe_tables(history, stack, [TRADE.data_type])
     observe_checkpoints(history, stack, TRADE.data_type)
 

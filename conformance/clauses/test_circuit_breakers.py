@@ -20,6 +20,7 @@ from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, table_offsets, wait_until_drained
 from conformance.drivers.logged_changes import Change, breaker_changes, broken_chain
 from conformance.drivers.outages import outage
+from conformance.drivers.registered import require_packaged_registry
 from conformance.drivers.silence import METRICS, comes_true, metrics_url
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Outage, Stack
@@ -123,6 +124,7 @@ def test_the_breakers_of_an_api_follow_its_dependencies(stack: Stack, clause: Cl
     remedy="see k2/resilience/circuit_breaker.py; k2/ingestion/log_reader.py is how a consumer hears of the broker",
 )
 def test_the_breakers_of_a_consumer_follow_its_dependencies(stack: Stack, clause: ClauseRun) -> None:
+    require_packaged_registry(stack)
     with clause.history(seed=82) as history, SchemaRegistryServer() as registry:
         environment = {**METRICS, **QUICK, **PATIENT_RETRIES, **registry.settings, **closing_after("consumer")}
         consumer = stack.start_consumer("trades", environment=environment)

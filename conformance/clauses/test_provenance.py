@@ -94,7 +94,7 @@ def follow(stack: Stack, clause: ClauseRun, paths: list[Path]) -> str:
         for data_type in ("trades", "quotes"):
             history.observe("fed", fed.table(data_type, joined(truths, data_type)), data_type)
             observe_answers(history, api_url, data_type, {"exchange": "BINANCE"})
-        observe_log(history, messages)
+        observe_log(history, stack, messages)
         observe_tables(history, stack, ("trades", "quotes"))
         history.operation("harness", "capture_read", "ok", attributes={"lines": sum(truth.lines for truth in truths)})
     clause.judge()

@@ -26,12 +26,12 @@ from conformance.drivers.later_version import (
 )
 from conformance.drivers.record_fates import KindSender, observe_counts, observe_fates
 from conformance.drivers.record_kinds import kinds
+from conformance.drivers.registered import registry_server
 from conformance.drivers.registration import compatibility, is_schema_of, register_all, status_of_incompatible, subjects
 from conformance.drivers.schema_forms import disagreements
 from conformance.drivers.silence import METRICS, metrics_url
 from conformance.stacks.base import Stack
 from conformance.stacks.later_version import TAPE
-from conformance.stacks.schema_registry import SchemaRegistryServer
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import RECORD_TYPES, RecordType
 from k2.records.schemas import avro_schema
@@ -180,14 +180,16 @@ def test_a_later_version_takes_over_a_table_with_rows(stack: Stack, clause: Clau
     minimum_samples=19,
     remedy="see k2/ingestion/remote_registry.py",
 )
-def test_the_six_subjects_are_registered_and_guarded(clause: ClauseRun) -> None:
-    with SchemaRegistryServer() as server, clause.history() as history:
-        ids = register_all(server.url)
-        expected = sorted(f"market.{asset}.{name}-value" for asset in ("crypto", "equities") for name in DATA_TYPES)
-        record_fact(history, "subjects", expected, subjects, server.url)
+def test_the_six_subjects_are_registered_and_guarded(stack: Stack, clause: ClauseRun) -> None:
+    prefix = stack.settings.kafka.topic_prefix
+    with registry_server(stack) as url, clause.history() as history:
+        ids = register_all(url, prefix)
+        names = [f"market.{asset}.{name}-value" for asset in ("crypto", "equities") for name in DATA_TYPES]
+        expected = sorted(f"{prefix}{name}" for name in names)
+        record_fact(history, "subjects", expected, subjects, url, prefix)
         for subject in expected:
             data_type = subject.removesuffix("-value").rsplit(".", 1)[1]
-            record_fact(history, f"{subject}: compatibility", "BACKWARD", compatibility, server.url, subject)
-            record_fact(history, f"{subject}: schema", True, is_schema_of, server.url, ids[subject], data_type)
-            record_fact(history, f"{subject}: incompatible", 409, status_of_incompatible, server.url, subject)
+            record_fact(history, f"{subject}: compatibility", "BACKWARD", compatibility, url, subject)
+            record_fact(history, f"{subject}: schema", True, is_schema_of, url, ids[subject], data_type)
+            record_fact(history, f"{subject}: incompatible", 409, status_of_incompatible, url, subject)
     clause.judge()

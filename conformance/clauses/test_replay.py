@@ -17,6 +17,7 @@ from conformance.drivers.curable import ends_of
 from conformance.drivers.dlq_command import dlq, replay, start_replay_to_be_killed
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import wait_until_drained
+from conformance.drivers.registered import require_packaged_registry
 from conformance.drivers.replaying import (
     Sent,
     letter_messages,
@@ -70,6 +71,7 @@ def test_a_replay_restores_what_can_be_decoded_by_then(clause: ClauseRun, tmp_pa
         clause.history(seed=92) as history,
         listing.history(seed=92) as facts,
     ):
+        require_packaged_registry(stack)
         sent = send(stack, records, newer_every=CURABLE_EVERY, poison_every=POISON_EVERY)
         # One of the requests that carry letters is refused, so files keep some.
         stack.command_broker("fail_requests", api_key=PRODUCE_API_KEY, error_codes=[TOO_LARGE])
@@ -107,6 +109,7 @@ def test_a_killed_replay_is_taken_up_where_it_stopped(clause: ClauseRun, tmp_pat
         new_stack(tmp_path) as stack,
         clause.history(seed=93, may_repeat_messages=True, expected_kills=KILLS) as history,
     ):
+        require_packaged_registry(stack)
         sent = send(stack, records, newer_every=KILLED_CURABLE_EVERY, poison_every=0)
         stack.start_consumer("trades", environment=registry.settings)
         wait_until_drained(stack, history, sent.ends())

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import fastavro
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
 from conformance.drivers.dlq_command import Answer, k2
 from conformance.drivers.feeding import Place, wait_until_drained
 from conformance.drivers.log_tap import ANSWER_TIMEOUT_SECONDS, decode_independently, read_all
+from conformance.drivers.registered import registered_schemas
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
-from k2.ingestion.registry import PackagedRegistry
-from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, dead_letter_topic, source_topics
+from k2.records.definition import dead_letter_topic, source_topics
 
 _LETTER_SCHEMA = pa.schema(
     [
@@ -60,20 +59,14 @@ def log_ends(stack: Stack) -> dict[Place, int]:
 
 def dead_letters(stack: Stack) -> pa.Table:
     """Stage `dead_letters` of planted faults: which record each letter holds, and why it is one."""
-    registry, topics = PackagedRegistry(), source_topics(stack.settings.kafka.topic_prefix)
-    schemas = {
-        number: fastavro.parse_schema(registry.writer_schema(number))
-        for asset_class in ASSET_CLASSES
-        for record_type in RECORD_TYPES.values()
-        for number in [registry.schema_id(asset_class, record_type)]
-    }
+    schemas, topics = registered_schemas(stack), source_topics(stack.settings.kafka.topic_prefix)
     rows: list[dict[str, Any]] = []
     for letter in read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(name) for name in topics]):
         _, record = decode_independently(letter, schemas)
         values = record or {}
         names = ("exchange", "symbol", "session", "session_sequence")
         error_class = dict(letter.headers).get("k2.error.class") or b""
-        data_type = letter.topic.split(".")[2]
+        data_type = letter.topic.rsplit(".", 2)[1]
         rows.append(
             {"data_type": data_type, "error_class": error_class.decode(), **{name: values.get(name) for name in names}}
         )

@@ -14,9 +14,10 @@ from conformance.stacks.later_version import LATER_TRADE, TAPE
 from conformance.stacks.warm_start import process_starter
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
-from k2.ingestion.registry import PackagedRegistry
+from k2.ingestion.registry import PackagedRegistry, SchemaRegistry, open_registry
 from k2.records.definition import TRADE, dead_letter_topic
 from k2.records.encode import RecordEncoder
+from k2.settings import PACKAGED_REGISTRY, KafkaSettings
 
 LATER_TAPE = "A"
 Place = tuple[str, int, int]
@@ -36,7 +37,7 @@ class LaterProducer:
         servers = stack.settings.kafka.bootstrap_servers
         # The partitioner of K2's own producer: the records of a key lie in one partition, whoever sent them.
         self._client = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "log_level": 2})
-        self._encoder = RecordEncoder(LATER_TRADE, PackagedRegistry([LATER_TRADE]).schema_id("crypto", LATER_TRADE))
+        self._encoder = RecordEncoder(LATER_TRADE, _registry(stack.settings.kafka).schema_id("crypto", LATER_TRADE))
         self._sent = 0
         self._places: dict[int, Place] = {}
 
@@ -68,6 +69,10 @@ class LaterProducer:
     def _delivered(self, number: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self._places[number] = (self._topic, cast("int", message.partition()), cast("int", message.offset()))
+
+
+def _registry(kafka: KafkaSettings) -> SchemaRegistry:
+    return PackagedRegistry([LATER_TRADE]) if kafka.schema_registry_url == PACKAGED_REGISTRY else open_registry(kafka)
 
 
 def ends_of(places: Iterable[Place]) -> dict[tuple[str, int], int]:

@@ -4,28 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import fastavro
 import pyarrow as pa
 
 from conformance.drivers import http
 from conformance.drivers.feeding import FED_TYPES, table_of, table_offsets
 from conformance.drivers.log_tap import TappedMessage, decode_independently
+from conformance.drivers.registered import registered_schemas
 from conformance.drivers.table_view import view_table
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
-from k2.ingestion.registry import PackagedRegistry
-from k2.records.definition import ASSET_CLASSES, RECORD_TYPES
+from k2.records.definition import RECORD_TYPES
 
 
-def observe_log(history: HistoryWriter, messages: Sequence[TappedMessage]) -> None:
+def observe_log(history: HistoryWriter, stack: Stack, messages: Sequence[TappedMessage]) -> None:
     """Stage `logged`, decoded by fastavro with the registered schemas."""
-    registry = PackagedRegistry()
-    ids = {
-        registry.schema_id(asset, record_type): record_type
-        for asset in ASSET_CLASSES
-        for record_type in RECORD_TYPES.values()
-    }
-    schemas = {number: fastavro.parse_schema(registry.writer_schema(number)) for number in ids}
+    schemas = registered_schemas(stack)
     rows: dict[str, list[dict[str, Any]]] = {data_type: [] for data_type in RECORD_TYPES}
     for message in messages:
         schema_id, record = decode_independently(message, schemas)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 
 from conformance.drivers.log_tap import LogTap, TappedMessage
+from conformance.drivers.registered import under_registered_id
 from conformance.stacks.base import Stack
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -70,6 +71,7 @@ class Poisoner:
     """
 
     def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._topic = trades_topic(stack)
         servers = stack.settings.kafka.bootstrap_servers
         self._client = Producer({"bootstrap.servers": servers, "acks": "all", "log_level": 2})
@@ -97,6 +99,7 @@ class Poisoner:
     def send(self, poison: Poison, partition: int | None = None) -> None:
         """Queue one; without a partition, its key decides."""
         number = len(self._queued)
+        poison = Poison(poison.kind, under_registered_id(self._stack, poison.value))
         self._queued.append(poison)
         self._client.produce(
             self._topic,

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from conformance.drivers import http
 from conformance.drivers.log_tap import read_all
 from conformance.drivers.record_kinds import ASSET_CLASS, Kind
+from conformance.drivers.registered import under_registered_id
 from conformance.drivers.table_view import view_table
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
@@ -59,7 +60,10 @@ class KindSender:
         for message in [*planned, *_repeated(planned)]:
             # One key, so that what is repeated comes to lie behind what it repeats.
             self._client.produce(
-                self._topic(message), key=b"kinds", value=message.value, on_delivery=partial(self._delivered, message)
+                self._topic(message),
+                key=b"kinds",
+                value=under_registered_id(self._stack, message.value),
+                on_delivery=partial(self._delivered, message),
             )
             self._client.poll(0)
         unsent = self._client.flush(_FLUSH_SECONDS)

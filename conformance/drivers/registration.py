@@ -13,19 +13,19 @@ _TIMEOUT_SECONDS = 30.0
 _CONTENT_TYPE = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 
 
-def register_all(url: str) -> dict[str, int]:
+def register_all(url: str, topic_prefix: str) -> dict[str, int]:
     """The id that K2 is given for each subject."""
-    registry = RemoteRegistry(url)
+    registry = RemoteRegistry(url, topic_prefix=topic_prefix)
     return {
-        f"{topic(asset_class, record_type.data_type)}-value": registry.schema_id(asset_class, record_type)
+        f"{topic(asset_class, record_type.data_type, topic_prefix)}-value": registry.schema_id(asset_class, record_type)
         for asset_class in ASSET_CLASSES
         for record_type in RECORD_TYPES.values()
     }
 
 
-def subjects(url: str) -> list[str]:
+def subjects(url: str, topic_prefix: str) -> list[str]:
     """The registry's subjects of market data, sorted; another user's are not looked at."""
-    return sorted(name for name in _ask(url, "GET", "subjects")[1] if name.startswith("market."))
+    return sorted(name for name in _ask(url, "GET", "subjects")[1] if name.startswith(f"{topic_prefix}market."))
 
 
 def compatibility(url: str, subject: str) -> str | None:

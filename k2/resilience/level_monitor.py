@@ -78,7 +78,7 @@ class LevelMonitor:
         for name, read in self._signals.items():
             try:
                 values[name] = read()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever stops one signal must not hide the others
                 _log.warning("signal not read", signal=name, error=str(error))
                 continue
             self._metrics.set(SIGNAL, values[name], {"component": self._component, "signal": name})

@@ -48,5 +48,5 @@ class RepeatedTask:
     def _do(self) -> None:
         try:
             self._task()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one failure must not end all that would come after it
             _log.warning("task failed", task=self._name, error=str(error))
