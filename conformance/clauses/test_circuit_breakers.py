@@ -98,14 +98,16 @@ class Watched:
 )
 def test_the_breakers_of_an_api_follow_its_dependencies(stack: Stack, clause: ClauseRun) -> None:
     with clause.history(seed=81) as history:
-        fill(stack, history)
+        fill(stack, history, seed=81)
         environment = {**QUICK, **stack.impatience(), **closing_after("api")}
         api = stack.start_api(environment)
-        kinds = {"catalog": Outage.CATALOG_LOCKED, "object_store": Outage.WAREHOUSE_AWAY}
-        for breaker, kind in kinds.items():
+        kinds = (("catalog", Outage.CATALOG_LOCKED, 84), ("object_store", Outage.WAREHOUSE_AWAY, 85))
+        for breaker, kind, seed in kinds:
             watched = Watched(stack, "api", breaker, f"{api}/metrics")
             record_fact(history, f"{breaker}: trades before", 200, lambda: trades(api).status)
             record_fact(history, f"{breaker}: state before", CLOSED, watched.state)
+            # New files, for those that it has read it may keep.
+            fill(stack, history, seed)
             with outage(stack, history, kind):
                 record_fact(history, f"{breaker}: shows open", True, watched.reaches, OPEN, lambda: trades(api))
                 record_fact(history, f"{breaker}: an answer while it is open", REFUSAL, refusal, api, watched)
@@ -228,9 +230,9 @@ def records(seed: int) -> SyntheticExchange:
     return SyntheticExchange(SyntheticSettings(seed=seed, records=RECORDS, trade_share=1.0))
 
 
-def fill(stack: Stack, history: HistoryWriter) -> None:
+def fill(stack: Stack, history: HistoryWriter, seed: int) -> None:
     """Put some trades into the table."""
-    ends = feed_records(stack, records(81)).acknowledged_ends()
+    ends = feed_records(stack, records(seed)).acknowledged_ends()
     consumer = stack.start_consumer("trades")
     wait_until_drained(stack, history, ends, lambda: consumer.returncode() is None)
     consumer.stop()

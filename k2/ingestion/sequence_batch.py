@@ -330,7 +330,7 @@ class SequenceBatchTracker:
 
 
 def warm_up() -> None:
-    """Load the compiled loops, or compile them where they never ran (seconds), so that no first batch waits for them."""
+    """Load the compiled loops, or compile them where they never ran (seconds): the first batch will not wait."""
     nobody = pa.array([], pa.string()).dictionary_encode()
     tracker = SequenceBatchTracker()
     tracker.check([nobody], pa.array([], pa.int64()))
