@@ -15,7 +15,7 @@ from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.fingerprints import NAMES, Fingerprint, fingerprint, scanned_fingerprint
 from conformance.drivers.independent_reader import ReaderMissingError, iceberg_scan, reader_python
 from conformance.drivers.table_view import open_table
-from conformance.stacks.base import Stack
+from conformance.stacks.base import PowerMissingError, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import TRADE
 
@@ -36,6 +36,8 @@ def test_independent_readers_agree_with_the_api(stack: Stack, clause: ClauseRun)
     except ReaderMissingError as error:
         pytest.skip(str(error))
     storage = stack.settings.storage
+    if storage.warehouse.startswith("s3://"):
+        raise PowerMissingError("iceberg_scan reads an object store through an extension that no package registry has")
     with clause.history(seed=64) as history:
         stack.start_consumer("trades")
         url = stack.start_api()

@@ -8,14 +8,13 @@ schemas derived from one definition MUST agree (REC-1); tables MUST be partition
 from collections.abc import Iterable
 
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.table import Table
 
 from conformance.clause import ClauseRun
 from conformance.drivers import http
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.log_tap import LogTap, TappedMessage
+from conformance.drivers.table_view import open_table
 from conformance.stacks.base import Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import QUOTE, TRADE, RecordType
@@ -84,13 +83,13 @@ def most_partitions_of_a_key(messages: Iterable[TappedMessage]) -> int:
 
 def partition_fields(stack: Stack, name: str) -> list[str]:
     """The table's partitioning, as PyIceberg reads it."""
-    table = load(stack, name)
+    table = open_table(stack.settings.storage, name)
     return [f"{field.transform}({table.schema().find_column_name(field.source_id)})" for field in table.spec().fields]
 
 
 def days_with_files(stack: Stack, name: str) -> list[int]:
     """Days since 1970 of the partitions that hold files."""
-    return sorted({task.file.partition[0] for task in load(stack, name).scan().plan_files()})
+    return sorted({task.file.partition[0] for task in open_table(stack.settings.storage, name).scan().plan_files()})
 
 
 def days(times_ns: Iterable[int]) -> list[int]:
@@ -109,12 +108,7 @@ def disagreements(stack: Stack, record_type: RecordType) -> list[str]:
     avro = {field["name"]: isinstance(field["type"], list) for field in avro_schema(record_type)["fields"]}
     arrow = {field.name: field.nullable for field in arrow_schema(record_type)}
     planned = {field.name: field.nullable for field in table_schema(record_type)}
-    real = {field.name: not field.required for field in load(stack, record_type.table).schema().fields}
+    fields = open_table(stack.settings.storage, record_type.table).schema().fields
+    real = {field.name: not field.required for field in fields}
     found = [name for name in avro if avro[name] != arrow.get(name) or avro[name] != planned.get(name)]
     return found + [name for name in {*planned, *real} if planned.get(name) != real.get(name)]
-
-
-def load(stack: Stack, name: str) -> Table:
-    """The table, opened without K2."""
-    storage = stack.settings.storage
-    return SqlCatalog("k2", uri=storage.catalog_uri, warehouse=storage.warehouse).load_table(name)

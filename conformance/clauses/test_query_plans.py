@@ -18,6 +18,7 @@ from conformance.drivers.damaged_files import data_files, garble_columns, take_a
 from conformance.drivers.dlq_command import k2
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
+from conformance.drivers.table_view import warehouse_folder
 from conformance.stacks.base import Stack
 from k2.feeds.feed import FeedRecord
 from k2.records.definition import TRADE
@@ -40,6 +41,7 @@ def test_a_query_reads_what_it_needs_alone(stack: Stack, clause: ClauseRun) -> N
     records = crafted()
     first_day = records[0].record["event_time_ns"] // DAY_NS
     storage = stack.settings.storage
+    warehouse_folder(storage)
     with clause.history() as history:
         stack.start_consumer("trades")
         wait_until_drained(stack, history, feed_records(stack, records).acknowledged_ends())

@@ -15,6 +15,7 @@ from conformance.drivers import http
 from conformance.drivers.dlq_command import k2
 from conformance.drivers.feeding import feed_records, wait_until_drained
 from conformance.drivers.sandbox_attempts import ATTEMPTS, Ask, Asked, Places, make_attempts
+from conformance.drivers.table_view import warehouse_folder
 from conformance.stacks.base import Stack
 from k2.assembly.serving import sql_process
 from k2.errors import K2Error
@@ -46,7 +47,7 @@ def test_nothing_gets_out_of_the_sandbox(stack: Stack, clause: ClauseRun, tmp_pa
         records = SyntheticExchange(SyntheticSettings(seed=61, records=RECORDS, trade_share=1.0))
         wait_until_drained(stack, history, feed_records(stack, records).acknowledged_ends())
         stack.process("consumer-trades").stop()
-        places = Places(Path(stack.settings.storage.warehouse), tmp_path / "outside")
+        places = Places(warehouse_folder(stack.settings.storage), tmp_path / "outside")
         places.prepare()
         with sql_process(stack.settings, Metrics()) as process:
             make_attempts(history, "sql", lambda sql: in_process(process, sql), places)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from conformance.stacks.base import PowerMissingError
 from k2.settings import StorageSettings
 from k2.storage.addresses import catalog_properties
 
@@ -45,6 +47,17 @@ def view_table(storage: StorageSettings, name: str) -> TableView:
 def open_table(storage: StorageSettings, name: str) -> Table:
     """The table as of now, through a catalog client of the harness's own."""
     return _catalog(storage).load_table(name)
+
+
+def warehouse_folder(storage: StorageSettings) -> Path:
+    """Where the files are, for clauses that do to them what only the owner of a folder can.
+
+    Raises:
+        PowerMissingError: they are in an object store.
+    """
+    if "://" in storage.warehouse:
+        raise PowerMissingError("files of an object store cannot be damaged, moved or linked as those of a folder")
+    return Path(storage.warehouse)
 
 
 def metadata_location(storage: StorageSettings, name: str) -> str:

@@ -116,7 +116,7 @@ class ContainerServices:
         self.running: dict[str, Running] = {}
         self.start_seconds: dict[str, float] = {}
         """From each service's own start until it was well."""
-        self._client = client
+        self.client = client
         self._images = images
         self._say = say
         self._stopping = Event()
@@ -189,30 +189,30 @@ class ContainerServices:
 
     def pause(self, name: str) -> None:
         """Freeze a server: connections stay, nobody answers."""
-        self._client.pause(self.running[name].container)
+        self.client.pause(self.running[name].container)
 
     def resume(self, name: str) -> None:
         """Let a paused server go on."""
-        self._client.resume(self.running[name].container)
+        self.client.resume(self.running[name].container)
 
     def kill(self, name: str) -> None:
         """End a server as a power cut does; what it has on disk stays."""
-        self._client.kill(self.running[name].container)
+        self.client.kill(self.running[name].container)
 
     def shut_down(self, name: str) -> None:
         """End a server in its own way."""
-        self._client.stop_container(self.running[name].container)
+        self.client.stop_container(self.running[name].container)
 
     def start_again(self, name: str) -> None:
         """Start a server that was ended, and wait until it is well."""
         running = self.running[name]
-        self._client.start_again(running.container)
-        wait_until_healthy(self._client, running.container, running.spec, self._stopping.is_set)
+        self.client.start_again(running.container)
+        wait_until_healthy(self.client, running.container, running.spec, self._stopping.is_set)
 
     def logs(self, since_seconds: float | None = None) -> Mapping[str, str]:
         """What every service has written, by its name, or from a time on; each line behind its time, UTC."""
         return {
-            name: self._client.logs(one.container, timestamps=True, since_seconds=since_seconds)
+            name: self.client.logs(one.container, timestamps=True, since_seconds=since_seconds)
             for name, one in self.running.items()
         }
 
@@ -226,7 +226,7 @@ class ContainerServices:
     def memory_bytes(self) -> Mapping[str, int]:
         """What each service holds now."""
         with ThreadPoolExecutor(len(self.running)) as pool:
-            found = pool.map(self._client.memory_bytes, [one.container for one in self.running.values()])
+            found = pool.map(self.client.memory_bytes, [one.container for one in self.running.values()])
         return dict(zip(self.running, found, strict=True))
 
     def stop(self) -> None:
@@ -237,7 +237,7 @@ class ContainerServices:
         with contextlib.suppress(ContainersError):
             self._keep_logs()
         try:
-            self._client.remove_labelled(label)
+            self.client.remove_labelled(label)
         finally:
             shutil.rmtree(self._secrets_directory, ignore_errors=True)
         if self.running:
@@ -263,7 +263,7 @@ class ContainerServices:
             self._variables = self._chosen_variables()
             self._specs = self._read(self._variables)
             servers = {name for name, spec in self._specs.items() if spec.image != PLATFORM_IMAGE}
-            self._network = open_network(self._client.host, f"k2-{self.run_id}", self.labels)
+            self._network = open_network(self.client.host, f"k2-{self.run_id}", self.labels)
             try:
                 self._start(servers)
                 return
@@ -271,7 +271,7 @@ class ContainerServices:
                 # Somebody took it between our look and our use.
                 if attempt == _PORT_ATTEMPTS:
                     raise
-                self._client.remove_labelled(f"{RUN_LABEL}={self.run_id}")
+                self.client.remove_labelled(f"{RUN_LABEL}={self.run_id}")
                 self.running = {}
 
     def _chosen_variables(self) -> dict[str, str]:
@@ -299,7 +299,7 @@ class ContainerServices:
             for needed, condition in spec.needs.items():
                 before = futures[needed].result() if needed in futures else self.running[needed]
                 if condition == composition.COMPLETED:
-                    wait_until_completed(self._client, before.container, before.spec, failed.is_set)
+                    wait_until_completed(self.client, before.container, before.spec, failed.is_set)
             return self._start_one(spec, lambda: failed.is_set() or self._stopping.is_set())
 
         with ThreadPoolExecutor(len(wanted), thread_name_prefix="service") as pool:
@@ -317,10 +317,10 @@ class ContainerServices:
         started = time.monotonic()
         if stopping():
             raise InterruptedError(f"{spec.name} is not started any more")
-        container = start_container(self._client.host, spec, self._network, self.labels)
+        container = start_container(self.client.host, spec, self._network, self.labels)
         running = self.running[spec.name] = Running(spec, container)
         if spec.health_check != ():
-            wait_until_healthy(self._client, container, spec, stopping)
+            wait_until_healthy(self.client, container, spec, stopping)
         seconds = self.start_seconds[spec.name] = time.monotonic() - started
         self._say(f"  {spec.name:<24} {seconds:5.1f} s")
         return running
