@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,11 @@ LEFTOVER_GRACE_SECONDS = 1.0
 settings.register_profile("exploring", deadline=None, print_blob=True)
 settings.register_profile("repeatable", deadline=None, print_blob=True, derandomize=True)
 settings.load_profile("repeatable" if os.environ.get("CI") else "exploring")
+
+
+# A shell starts its background jobs deaf to Ctrl-C, and every process they start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from k2 import errors
 from k2.cli import USAGE_EXIT_CODE
-from k2.commands.context import INTERRUPTED_EXIT_CODE
+from k2.commands.context import FOUND_EXIT_CODE, INTERRUPTED_EXIT_CODE
 from k2.errors import K2Error
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "exit-codes.md"
@@ -44,4 +44,4 @@ def test_the_document_has_every_exit_code_and_no_other() -> None:
     section = DOCUMENT.read_text().split("## ")[1]
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.M)}
     own = {kind.exit_code for kind in CLASSES.values() if kind is not K2Error}
-    assert documented == own | {0, USAGE_EXIT_CODE, INTERRUPTED_EXIT_CODE}
+    assert documented == own | {0, FOUND_EXIT_CODE, USAGE_EXIT_CODE, INTERRUPTED_EXIT_CODE}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k2.commands.context import AsJson, stop_on_signals
+from k2.commands.context import FOUND_EXIT_CODE, AsJson, stop_on_signals
 from k2.errors import K2Error, UnavailableError, UsageError
 from k2.observability.alerts.severities import SEVERITIES
 
@@ -80,7 +80,7 @@ def watch(
             _print(alert, alert.state, as_json)
         if not found and not as_json:
             typer.echo("no alert is pending or firing")
-        raise typer.Exit(1 if any(alert.state == "firing" for alert in found) else 0)
+        raise typer.Exit(FOUND_EXIT_CODE if any(alert.state == "firing" for alert in found) else 0)
     stopping = stop_on_signals()
     shown: dict[str, LiveAlert] | None = None
     while not stopping():

@@ -12,6 +12,8 @@ from k2.records.definition import RECORD_TYPES
 from k2.settings import Settings
 
 INTERRUPTED_EXIT_CODE = 130
+FOUND_EXIT_CODE = 1
+"""What was looked for is there: mistakes, or an alert that fires."""
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
 *_OTHERS, _LAST = RECORD_TYPES
 _DATA_TYPES = f"{', '.join(_OTHERS)} or {_LAST}"

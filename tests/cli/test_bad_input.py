@@ -169,7 +169,7 @@ def rows_when_there(stack: EmbeddedStack, wanted: int) -> int:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "--stack", "nonsense"], "--stack 'nonsense' is not built yet"),
+        (["run", "--stack", "nonsense"], "--stack 'nonsense' is not known"),
         (["run", "--nonsense"], "No such option: --nonsense"),
         (["run", "--into", "docs", "--only", "nothing"], "is not empty and no run directory"),
     ],

@@ -133,7 +133,7 @@ def test_a_broker_that_is_not_there_is_an_error_for_each_record(cut_off: MarketD
 
 def test_a_broker_that_went_away_is_an_error_for_what_comes_after() -> None:
     with EmbeddedBroker((CRYPTO_TRADES,)) as broker:
-        producer = producer_over(broker.bootstrap_servers, delivery_timeout_ms=1_000)
+        producer = producer_over(broker.bootstrap_servers, delivery_timeout_ms=3_000)
         send(producer, trade(1))
         assert producer.flush() == 0
     send(producer, trade(2))
