@@ -13,7 +13,7 @@ from conformance import judge as judging
 from conformance.history import HistoryError
 from conformance.mutants import run_mutants
 from conformance.run import PROJECT_ROOT, RUNS, RunOptions, run_clauses
-from conformance.stacks.kinds import KINDS
+from conformance.stacks.kinds import EXTERNAL, KINDS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,9 +22,12 @@ app = typer.Typer(
     help="The verification harness. Exit codes: 0 pass, 1 the system failed, 2 unknown, 3 the harness broke, 64 usage.",
 )
 
-StackOption = Annotated[str, typer.Option(help="embedded, or containers; external is not built yet.")]
+StackOption = Annotated[str, typer.Option(help="embedded; containers, see docs/containers.md; external.")]
 ProfileOption = Annotated[
     str, typer.Option(envvar="PROFILE", help="smoke, in minutes; or full, with the long clauses.")
+]
+AddressesOption = Annotated[
+    Path | None, typer.Option(help="Settings file, or data directory, of the external stack's servers.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 _KNOWN_PROFILES = ("smoke", "full")
@@ -45,24 +48,27 @@ def run(
     only: Annotated[str | None, typer.Option(help="Only clauses whose name starts so, or that cite this id.")] = None,
     into: Annotated[Path | None, typer.Option(help="Run directory to make; default reports/runs/<run id>.")] = None,
     mutants: Annotated[bool, typer.Option(help="Also run the whole-system mutants.")] = True,
+    addresses: AddressesOption = None,
 ) -> None:
     """Run the clauses.
 
     Example: python -m conformance run --only CON-3
     """
-    _refuse_unknown(stack, profile)
-    directory, status = run_clauses(RunOptions(stack, profile, only, into, mutants), sys.argv)
+    _refuse_unknown(stack, profile, addresses)
+    directory, status = run_clauses(RunOptions(stack, profile, only, into, mutants, addresses), sys.argv)
     raise typer.Exit(_gate(directory, minimum=0) if only is None else min(status, 1))
 
 
 @app.command()
-def readiness(stack: StackOption = "embedded", profile: ProfileOption = "smoke") -> None:
+def readiness(
+    stack: StackOption = "embedded", profile: ProfileOption = "smoke", addresses: AddressesOption = None
+) -> None:
     """Run everything and write the readiness card.
 
     Fails if something failed or is unknown, not for what nobody has exercised.
     """
-    _refuse_unknown(stack, profile)
-    directory, _ = run_clauses(RunOptions(stack, profile), sys.argv)
+    _refuse_unknown(stack, profile, addresses)
+    directory, _ = run_clauses(RunOptions(stack, profile, addresses=addresses), sys.argv)
     _reports("card", directory)
     # What a release would be told, and then whether this run found anything wrong, which is another question.
     _reports("gate", directory)
@@ -167,7 +173,10 @@ def _reports(command: str, directory: Path, *arguments: str, quiet: bool = False
     ).returncode
 
 
-def _refuse_unknown(stack: str, profile: str) -> None:
+def _refuse_unknown(stack: str, profile: str, addresses: Path | None) -> None:
+    if (stack == EXTERNAL) != (addresses is not None):
+        typer.echo("conformance: --addresses FILE is for --stack external, which needs it", err=True)
+        raise typer.Exit(_USAGE_EXIT_CODE)
     for what, value, known in (("--stack", stack, KINDS), ("--profile", profile, _KNOWN_PROFILES)):
         if value not in known:
             typer.echo(f"conformance: {what} {value!r} is not known: choose {' or '.join(known)}", err=True)

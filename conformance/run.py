@@ -37,6 +37,7 @@ class RunOptions:
     only: str | None = None
     into: Path | None = None
     mutants: bool = True
+    addresses: Path | None = None
 
 
 def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]:
@@ -114,6 +115,7 @@ def _pytest(options: RunOptions, directory: Path, which: str | None, parallel: S
         f"--k2-run-dir={directory.absolute()}",
         f"--k2-stack={options.stack}",
         *([f"--k2-pass={which}"] if which else []),
+        *([f"--k2-addresses={options.addresses.absolute()}"] if options.addresses else []),
         *parallel,
         f"--junitxml={directory}/junit-{which or 'all'}.xml",
         f"--alluredir={directory / 'allure'}",

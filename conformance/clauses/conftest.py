@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options the runner passes."""
     parser.addoption("--k2-run-dir", type=Path, default=None, help="run directory that takes histories and verdicts")
     parser.addoption("--k2-stack", default="embedded", help="stack to run on")
+    parser.addoption("--k2-addresses", type=Path, default=None, help="settings file of the external stack's servers")
     parser.addoption("--k2-only", default=None, help="only clauses whose name starts so, or that cite this id")
     parser.addoption("--k2-pass", choices=list(Pass), default=None, help="only clauses of this pass; default: all")
 
@@ -179,7 +180,8 @@ def clause(request: pytest.FixtureRequest, tmp_path: Path) -> ClauseRun:
 def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewStack]:
     """Makes stacks of the kind this run is on."""
     directory = request.config.getoption("--k2-run-dir") or tmp_path_factory.mktemp("run")
-    with stacks_of(request.config.getoption("--k2-stack"), directory) as maker:
+    option = request.config.getoption
+    with stacks_of(option("--k2-stack"), directory, option("--k2-addresses")) as maker:
         yield maker
 
 
@@ -189,5 +191,6 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, new_stack: NewStack) -
     with new_stack(tmp_path) as running:
         yield running
     run_directory = request.config.getoption("--k2-run-dir")
-    if run_directory is not None:
+    # A clause that started no process has none.
+    if run_directory is not None and (tmp_path / "logs").exists():
         shutil.copytree(tmp_path / "logs", run_directory / "logs" / request.node.name, dirs_exist_ok=True)

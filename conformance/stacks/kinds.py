@@ -6,17 +6,23 @@ from pathlib import Path
 
 from conformance.stacks.base import NewStack
 from conformance.stacks.embedded import EmbeddedStack
+from k2.errors import UsageError
 
-KINDS = ("embedded", "containers")
+EXTERNAL = "external"
+KINDS = ("embedded", "containers", EXTERNAL)
 
 
 @contextlib.contextmanager
-def stacks_of(kind: str, directory: Path) -> Iterator[NewStack]:
+def stacks_of(kind: str, directory: Path, addresses: Path | None = None) -> Iterator[NewStack]:
     """Makes stacks of a kind; what they share is started here, and gone at the end.
 
     Args:
         kind: one of KINDS.
         directory: gets the logs of what is shared.
+        addresses: settings file of the servers, for the external ones.
+
+    Raises:
+        UsageError: the file is missing or cannot be used.
     """
     if kind == "embedded":
         yield EmbeddedStack
@@ -26,5 +32,11 @@ def stacks_of(kind: str, directory: Path) -> Iterator[NewStack]:
 
         with open_services(directory) as services:
             yield services.stack
+    elif kind == EXTERNAL:
+        from conformance.stacks.external import ExternalServers
+
+        if addresses is None:
+            raise UsageError("the external stack needs --addresses: the settings.json of a platform's servers")
+        yield ExternalServers(addresses).stack
     else:
         raise ValueError(f"{kind} is no kind of stack: choose one of {', '.join(KINDS)}")

@@ -1,6 +1,7 @@
 """The Iceberg catalog: opening it, creating K2's tables and letting them grow, loading them."""
 
 import uuid
+import weakref
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 
@@ -75,6 +76,8 @@ class IcebergCatalog:
         make_sqlite_folder(settings.catalog_uri)
         try:
             self._catalog = KeptMetadataCatalog(settings.catalog_name, **properties)
+            # Its connections end with whoever holds this, also where nobody says that he is the last.
+            weakref.finalize(self, self._catalog.engine.dispose)
             with self.guard_catalog():
                 self._create_catalog_tables()
         except (ImportError, NoSuchModuleError) as error:
