@@ -14,15 +14,18 @@ unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint up down readiness coverage bench lock clean distclean
+.PHONY: help setup test test-servers lint up down readiness coverage bench lock clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## create .venv from the locked requirements (PYTHON=... names the interpreter)
 
-test: setup ## lint, unit tests, a short conformance run, tests on real servers; stops at the first failure
-	@$(PYTHON_BIN) scripts/check.py lint unit smoke containers
+test: setup ## lint, unit tests, a short conformance run; stops at the first failure
+	@$(PYTHON_BIN) scripts/check.py lint unit smoke
+
+test-servers: setup ## tests on real servers in containers, with the engine and images they need
+	@$(PYTHON_BIN) scripts/check.py containers
 
 lint: setup ## ruff, import arrows, mypy
 	@$(PYTHON_BIN) scripts/check.py lint

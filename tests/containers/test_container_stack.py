@@ -86,9 +86,10 @@ def test_brokers_can_be_told_what_the_embedded_one_can_be_told(services: Contain
         theirs = KafkaCluster(stack.settings.kafka.bootstrap_servers)
         name = f"{stack.settings.kafka.topic_prefix}market.crypto.trades"
         stack.command_broker("delete_topic", topic=name)
-        assert name not in theirs.topics()
+        # Each broker hears of it in its own time.
+        wait_for(lambda: name not in theirs.topics())
         stack.command_broker("create_topic", topic=name, partitions=2)
-        assert name in theirs.topics()
+        wait_for(lambda: name in theirs.topics())
         stack.command_broker("delete_records", topic=name, partition=0, before_offset=0)
         stack.command_broker("go_down")
         assert theirs.broker_count() == 0
