@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
+from conformance.drivers.feeding import Fed, feed_records, latest, wait_until_drained
 from conformance.drivers.observing import observe_tables
 from conformance.drivers.poisoning import COPIES, Poisoner, letter_table, poisons, read_letters
 from conformance.stacks.base import SignalPlan, Stack
@@ -86,9 +86,7 @@ def follow_poison(stack: Stack, clause: ClauseRun, plan: SignalPlan | None, refu
             status = stack.start_consumer("trades", plan).wait(DEATH_TIMEOUT_SECONDS)
             history.operation("harness", "kill", "ok", attributes={"step": plan.after_step, "exit_signal": -status})
         stack.start_consumer("trades")
-        ends = fed.acknowledged_ends()
-        for place, end in poisoner.ends().items():
-            ends[place] = max(ends.get(place, 0), end)
+        ends = latest(fed.acknowledged_ends(), poisoner.ends())
         wait_until_drained(stack, history, ends)
         history.observe("poison", poisoner.table())
         history.observe("dead_letters", letter_table(read_letters(stack, poisoner.places())))

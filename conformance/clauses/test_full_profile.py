@@ -17,7 +17,7 @@ import pytest
 from conformance.clause import ClauseRun
 from conformance.drivers.bulk import FedColumns, bulk_view, feed_in_bulk, observe_in_bulk, peak_memory_mib
 from conformance.drivers.facts import record_fact
-from conformance.drivers.feeding import wait_until_drained
+from conformance.drivers.feeding import latest, wait_until_drained
 from conformance.drivers.group_offsets import reported_offsets
 from conformance.drivers.observing import observe_reported_offsets
 from conformance.drivers.poisoning import Poisoner, letter_table, poisons, read_letters
@@ -172,9 +172,7 @@ def kill_after_each(stack: Stack, history: HistoryWriter, steps: list[str], dire
 
 def drain(stack: Stack, history: HistoryWriter, fed: FedColumns, poisoner: Poisoner) -> None:
     """Wait until the table has passed everything that was sent."""
-    ends = fed.ends()
-    for place, end in poisoner.ends().items():
-        ends[place] = max(ends.get(place, 0), end)
+    ends = latest(fed.ends(), poisoner.ends())
     wait_until_drained(stack, history, ends, lambda: stack_consumes(stack))
 
 

@@ -9,10 +9,15 @@ import itertools
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers import http
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
-from conformance.drivers.fingerprints import NAMES, Fingerprint, fingerprint, scanned_fingerprint
+from conformance.drivers.fingerprints import (
+    NAMES,
+    Fingerprint,
+    answered_fingerprint,
+    fingerprint,
+    scanned_fingerprint,
+)
 from conformance.drivers.independent_reader import ReaderMissingError, iceberg_scan, reader_python
 from conformance.drivers.table_view import open_table
 from conformance.stacks.base import PowerMissingError, Stack
@@ -51,20 +56,13 @@ def test_independent_readers_agree_with_the_api(stack: Stack, clause: ClauseRun)
         assert older is not None
         stack.process("consumer-trades").stop()
         for name, snapshot_id in (("now", None), ("then", older.snapshot_id)):
-            answered = api_fingerprint(url, snapshot_id)
+            answered = answered_fingerprint(url, {} if snapshot_id is None else {"snapshot_id": snapshot_id})
             record_fact(
                 history, f"PyIceberg, {name}", answered, scanned_fingerprint, storage, TRADE.table, snapshot_id,
                 samples=answered[0],
             )  # fmt: skip
             record_fact(history, f"iceberg_scan, {name}", answered, scan, stack, snapshot_id, samples=answered[0])
     clause.judge()
-
-
-def api_fingerprint(url: str, snapshot_id: int | None) -> Fingerprint:
-    """Of every trade the API answers."""
-    filters = {} if snapshot_id is None else {"snapshot_id": snapshot_id}
-    pages = http.all_pages(f"{url}/v1/trades", filters)
-    return fingerprint(row for page in pages for row in page.body["data"])
 
 
 def scan(stack: Stack, snapshot_id: int | None) -> Fingerprint:

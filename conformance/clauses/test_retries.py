@@ -14,7 +14,7 @@ import pytest
 
 from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
-from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
+from conformance.drivers.feeding import Fed, feed_records, latest, wait_until_drained
 from conformance.drivers.library_errors import MODULES, kafka_errors, library_exceptions
 from conformance.drivers.observing import observe_tables
 from conformance.drivers.outages import outage
@@ -134,9 +134,7 @@ def test_one_message_at_fault_costs_one_message(stack: Stack, clause: ClauseRun)
             poisoner.send(poison)
         fed = Fed([*first.items, *feed_records(stack, after).items])
         consumer = stack.start_consumer("trades")
-        ends = fed.acknowledged_ends()
-        for place, end in poisoner.ends().items():
-            ends[place] = max(ends.get(place, 0), end)
+        ends = latest(fed.acknowledged_ends(), poisoner.ends())
         wait_until_drained(stack, history, ends, lambda: consumer.returncode() is None)
         alive = consumer.returncode() is None
         letters = read_letters(stack, poisoner.places())

@@ -9,7 +9,6 @@ then bring everything back (CON-6h), and a table rolled back MUST take in again 
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +20,12 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from conformance.clause import ClauseRun
+from conformance.drivers.dlq_command import k2
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import Fed, feed_records, wait_until_drained
 from conformance.drivers.observing import observe_tables
 from conformance.drivers.table_view import PROGRESS_PROPERTY, open_table
 from conformance.history import HistoryWriter
-from conformance.run import PROJECT_ROOT
 from conformance.stacks.base import NewStack, Stack
 from k2.embedded.processes import ChildProcess
 from k2.feeds.feed import FeedRecord
@@ -127,7 +126,7 @@ def test_lost_state_stops_and_a_rollback_brings_everything_back(stack: Stack, cl
             stops(stack, seen, name, said)
             rows_before = total_rows(stack)
             answer = k2(stack, "rollback", "--data-type", "trades", "--json")
-            record_fact(seen, f"rollback after {name}", 0, lambda status=answer.returncode: status)
+            record_fact(seen, f"rollback after {name}", 0, lambda status=answer.exit_code: status)
             undone = json.loads(answer.stdout or "{}").get("rows_removed", -1)
             record_fact(seen, f"rows undone after {name}", undone, lambda rows=rows_before: rows - total_rows(stack))
             take_in(stack, history, first)
@@ -271,9 +270,3 @@ def forget_topic_id(stack: Stack, partition_count: int) -> None:
     transaction = table(stack).transaction()
     transaction.update_snapshot(snapshot_properties={PROGRESS_PROPERTY: json.dumps(document)}).fast_append().commit()
     transaction.commit_transaction()
-
-
-def k2(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the k2 command on the stack's data directory."""
-    command = [sys.executable, "-m", "k2.cli", "--data-dir", str(stack.directory), *arguments]
-    return subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=60)

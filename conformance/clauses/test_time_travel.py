@@ -13,11 +13,16 @@ from typing import Any
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers import http
 from conformance.drivers.dlq_command import k2
 from conformance.drivers.facts import record_fact
 from conformance.drivers.feeding import feed_records, wait_until_drained
-from conformance.drivers.fingerprints import NAMES, Fingerprint, fingerprint, scanned_fingerprint
+from conformance.drivers.fingerprints import (
+    NAMES,
+    Fingerprint,
+    answered_fingerprint,
+    fingerprint,
+    scanned_fingerprint,
+)
 from conformance.drivers.table_view import open_table
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
@@ -54,7 +59,7 @@ def test_an_older_state_is_answered_as_it_was(stack: Stack, clause: ClauseRun) -
         consumer.stop()
         url = stack.start_api()
         for number, state in enumerate(states):
-            by_id = api_rows(url, {"snapshot_id": state.snapshot_id})
+            by_id = answered_fingerprint(url, {"snapshot_id": state.snapshot_id})
             record_fact(history, f"state {number} by id from the API", state.rows, lambda found=by_id: found)
             for moment, time_ns in (("from", state.committed_ms * NS_PER_MS), ("to", last_moment_ns(stack, state))):
                 options = ["--as-of", str(time_ns)]
@@ -100,12 +105,6 @@ def rolled_back(stack: Stack, history: HistoryWriter, states: list[State]) -> No
     record_fact(history, "afterwards", goal.rows, command_rows, stack, [])
     options = ["--as-of", str(states[1].committed_ms * NS_PER_MS)]
     record_fact(history, "what was undone", states[1].rows, command_rows, stack, options)
-
-
-def api_rows(url: str, parameters: dict[str, Any]) -> Fingerprint:
-    """Every trade the API answers."""
-    pages = http.all_pages(f"{url}/v1/trades", parameters)
-    return fingerprint(row for page in pages for row in page.body["data"])
 
 
 def command(stack: Stack, options: list[str]) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from conformance.drivers import http
 from conformance.drivers.table_view import open_table
 from k2.settings import StorageSettings
 
@@ -19,6 +20,12 @@ def fingerprint(rows: Iterable[Mapping[str, Any]]) -> Fingerprint:
     """Of rows as any reader gives them; prices may be decimals or text."""
     lines = sorted("\x1f".join(_text(name, row[name]) for name in NAMES) for row in rows)
     return [len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()]
+
+
+def answered_fingerprint(url: str, snapshot: Mapping[str, Any]) -> Fingerprint:
+    """Of every trade the API answers, at a snapshot that these parameters name or as it is."""
+    pages = http.all_pages(f"{url}/v1/trades", snapshot)
+    return fingerprint(row for page in pages for row in page.body["data"])
 
 
 def scanned_fingerprint(storage: StorageSettings, table: str, snapshot_id: int | None = None) -> Fingerprint:

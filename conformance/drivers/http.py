@@ -46,6 +46,11 @@ def post(url: str, document: Any) -> Answer:
     return _ask(urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"}))
 
 
+def count_rows(url: str, parameters: Mapping[str, Any] | None = None) -> int:
+    """How many rows there are on all pages."""
+    return sum(len(page.body["data"]) for page in all_pages(url, parameters or {}))
+
+
 def all_pages(url: str, parameters: Mapping[str, Any]) -> list[Answer]:
     """Every page of a listing, following the cursor.
 

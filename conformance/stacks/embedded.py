@@ -4,8 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from conformance.stacks import embedded_outages
 from conformance.stacks.base import Outage
@@ -24,8 +22,7 @@ class EmbeddedStack(PlatformProcesses):
     name = "embedded"
 
     def __init__(self, directory: Path, *, partitions: int = 4, batch_rows: int = 100_000) -> None:
-        environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
-        super().__init__(directory / "data", directory / "logs", environment)
+        super().__init__(directory, batch_rows)
         self._partitions = partitions
 
     def start(self) -> None:
@@ -63,15 +60,6 @@ class EmbeddedStack(PlatformProcesses):
         answer = self.process("broker").request({"do": do, **arguments})
         if not answer["ok"]:
             raise RuntimeError(f"{do}: {answer['error']}")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _tables_folder(self) -> Path:
         # Not the warehouse itself: a path that is no folder is a mistake in the settings, not an outage.

@@ -11,8 +11,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy
 from pyarrow import fs
@@ -92,8 +91,7 @@ class ExternalStack(PlatformProcesses):
     def __init__(
         self, directory: Path, values: Mapping[str, Mapping[str, Any]], partitions: int, batch_rows: int
     ) -> None:
-        environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
-        super().__init__(directory / "data", directory / "logs", environment)
+        super().__init__(directory, batch_rows)
         self._values = values
         self._partitions = partitions
         self._cluster = KafkaCluster(values["kafka"]["bootstrap_servers"])
@@ -124,15 +122,6 @@ class ExternalStack(PlatformProcesses):
             self._cluster.delete_topics(all_topics(self.settings.kafka.topic_prefix))
             remove_tables(self.settings)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
 
 def remove_tables(settings: Settings) -> None:
     """Every table and namespace of a catalog name, and every file of its warehouse."""
@@ -145,8 +134,7 @@ def remove_tables(settings: Settings) -> None:
             catalog.drop_namespace(namespace)
     finally:
         catalog.engine.dispose()
-    scheme, _, path = settings.storage.warehouse.rpartition("://")
-    files: fs.FileSystem = PyArrowFileIO(properties).fs_by_scheme(scheme or "file", path.partition("/")[0])
+    files, path = _warehouse(settings)
     if files.get_file_info(path).type != fs.FileType.NotFound:
         files.delete_dir(path)
 
@@ -162,8 +150,14 @@ def left_of(settings: Settings) -> list[str]:
             {"name": settings.storage.catalog_name},
         )
         left += [f"table {row[0]}" for row in rows]
-    scheme, _, path = settings.storage.warehouse.rpartition("://")
-    files = PyArrowFileIO(catalog_properties(settings.storage)).fs_by_scheme(scheme or "file", path.partition("/")[0])
+    files, path = _warehouse(settings)
     if files.get_file_info(path).type != fs.FileType.NotFound:
         left += [info.path for info in files.get_file_info(fs.FileSelector(path, recursive=True))]
     return left
+
+
+def _warehouse(settings: Settings) -> tuple[fs.FileSystem, str]:
+    """The file system of the warehouse, and where in it the warehouse is."""
+    scheme, _, path = settings.storage.warehouse.rpartition("://")
+    file_io = PyArrowFileIO(catalog_properties(settings.storage))
+    return file_io.fs_by_scheme(scheme or "file", path.partition("/")[0]), path

@@ -1,8 +1,11 @@
 """K2's own processes, as every stack of this host runs them: children that find their settings in a data directory."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from conformance.stacks.base import CutPlan, SignalPlan
 from conformance.stacks.warm_start import process_starter
@@ -11,23 +14,26 @@ from k2.records.definition import topic
 from k2.settings import Settings
 
 
-class PlatformProcesses:
-    """Starts consumers, feeds and APIs, and ends them again.
+class PlatformProcesses(ABC):
+    """Starts consumers, feeds and APIs, and ends them again; a context manager.
 
     Args:
-        directory: data directory whose settings.json they read.
-        log_directory: gets a file for each process.
-        environment: settings that all of them share.
+        directory: of this platform alone; gets the data directory whose settings.json they read, and their logs.
+        batch_rows: largest batch of a consumer.
     """
 
     settings: Settings
     """Known once it was started."""
 
-    def __init__(self, directory: Path, log_directory: Path, environment: Mapping[str, str]) -> None:
-        self.directory = directory
-        self._log_directory = log_directory
-        self._environment = environment
+    def __init__(self, directory: Path, batch_rows: int) -> None:
+        self.directory = directory / "data"
+        self._log_directory = directory / "logs"
+        self._environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
         self._children: list[ChildProcess] = []
+
+    @abstractmethod
+    def start(self) -> None:
+        """Bring up what all processes need."""
 
     def topic(self, asset_class: str, data_type: str) -> str:
         """Name of the topic that records of a kind are sent to."""
@@ -74,6 +80,15 @@ class PlatformProcesses:
         for child in reversed(self._children):
             child.stop()
         self._children = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def _spawn(self, role: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> ChildProcess:
         log = self._log_directory / f"{len(self._children) + 1:02d}-{role}.log"

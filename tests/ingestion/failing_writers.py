@@ -15,11 +15,10 @@ class CommitFails(TableWriter):
         raise UnavailableError("the catalog does not answer")
 
 
-class FirstCommitFails(TableWriter):
-    """The first commit fails; `after` says whether it held nevertheless."""
+class FirstCommitDiffers(TableWriter):
+    """What becomes of the first commit is for `first_commit` to say; every later one is real."""
 
-    after = False
-    failed = False
+    tried = False
 
     def commit(
         self,
@@ -28,57 +27,51 @@ class FirstCommitFails(TableWriter):
         topics: Topics,
         batch: str,
     ) -> Committed:
-        if self.failed:
+        if self.tried:
             return super().commit(written, advances, topics, batch)
-        self.failed = True
-        if self.after:
-            super().commit(written, advances, topics, batch)
+        self.tried = True
+        return self.first_commit(written, advances, topics, batch)
+
+    def first_commit(
+        self, written: WrittenFiles, advances: Mapping[PartitionKey, Advance], topics: Topics, batch: str
+    ) -> Committed:
+        raise NotImplementedError
+
+
+class FirstCommitFails(FirstCommitDiffers):
+    """The first commit fails and does not hold."""
+
+    def first_commit(self, *_: object) -> Committed:
         raise UnavailableError("no answer")
 
 
-class FirstCommitUnanswered(FirstCommitFails):
+class FirstCommitUnanswered(FirstCommitDiffers):
     """The first commit holds, and its answer is lost."""
 
-    after = True
+    def first_commit(
+        self, written: WrittenFiles, advances: Mapping[PartitionKey, Advance], topics: Topics, batch: str
+    ) -> Committed:
+        self.commit(written, advances, topics, batch)
+        raise UnavailableError("no answer")
 
 
-class FirstCommitRefused(TableWriter):
+class FirstCommitRefused(FirstCommitDiffers):
     """Somebody else is first, once."""
 
-    refused = False
-
-    def commit(
-        self,
-        written: WrittenFiles,
-        advances: Mapping[PartitionKey, Advance],
-        topics: Topics,
-        batch: str,
-    ) -> Committed:
-        if self.refused:
-            return super().commit(written, advances, topics, batch)
-        self.refused = True
+    def first_commit(self, *_: object) -> Committed:
         raise StaleWriterError("another writer was first, nothing was written")
 
 
-class FirstCommitOvertaken(TableWriter):
+class FirstCommitOvertaken(FirstCommitDiffers):
     """The first commit is not answered, and somebody else commits past its end."""
 
-    overtaken = False
-
-    def commit(
-        self,
-        written: WrittenFiles,
-        advances: Mapping[PartitionKey, Advance],
-        topics: Topics,
-        batch: str,
+    def first_commit(
+        self, written: WrittenFiles, advances: Mapping[PartitionKey, Advance], topics: Topics, batch: str
     ) -> Committed:
-        if self.overtaken:
-            return super().commit(written, advances, topics, batch)
-        self.overtaken = True
         further = {
             key: Advance(one.expected_offset, one.next_offset + 1, one.state_path) for key, one in advances.items()
         }
-        super().commit(written, further, topics, "somebody else's")
+        self.commit(written, further, topics, "somebody else's")
         raise UnavailableError("no answer")
 
 

@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import sqlalchemy
 
@@ -53,8 +51,7 @@ class ContainerStack(PlatformProcesses):
         batch_rows: int = 100_000,
         through_proxies: bool = True,
     ) -> None:
-        environment = {"K2_CONSUMER__BATCH_ROWS": str(batch_rows), "K2_CONSUMER__BATCH_SECONDS": "0.3"}
-        super().__init__(directory / "data", directory / "logs", environment)
+        super().__init__(directory, batch_rows)
         self.services = services
         self._partitions = partitions
         self._through_proxies = through_proxies
@@ -123,15 +120,6 @@ class ContainerStack(PlatformProcesses):
             self.services.proxies.reset()
         if hasattr(self, "settings"):
             self._cluster.delete_topics(all_topics(self.settings.kafka.topic_prefix))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _create_topic(self, topic: str, partitions: int | None = None) -> None:
         self._cluster.create_topics([topic], partitions or self._partitions)
