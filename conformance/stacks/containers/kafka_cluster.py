@@ -18,8 +18,10 @@ _NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE
 
 
 def new_cluster_id() -> str:
-    """A cluster's id as Kafka writes it: 16 random bytes in base 64."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """A cluster's id as Kafka makes it: 16 random bytes in base 64, none that a command would take for an option."""
+    while (made := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return made
 
 
 def wait_for_brokers(bootstrap_servers: str, count: int) -> None:
