@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from conformance import planted
 from conformance.mutants import started_mutants, write_results
 from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.kinds import CONTAINERS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
@@ -46,7 +48,12 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     Returns:
         the run directory and pytest's exit status. `latest` beside it points to the directory, unless the run was
         one of some clauses only.
+
+    Raises:
+        ContainersError: there is no engine for the servers, or no image of one.
+        FileExistsError: the directory to run into holds something else.
     """
+    spent = _prepared(options.stack)
     started_ns = time.time_ns()
     run_id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
     directory = options.into or RUNS / run_id
@@ -56,13 +63,36 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     for name in ("verdicts.jsonl", "checkers.jsonl", "mutants.jsonl"):
         (directory / name).touch()
     print(f"run {run_id}: clauses on the {options.stack} stack, evidence in {directory}", flush=True)
+    started = time.monotonic()
     status = _run_passes(options, directory)
+    spent["run"] = time.monotonic() - started
     print("checking the checkers against planted defects ...", flush=True)
     planted.write_checkers(directory / "checkers.jsonl")
-    _write(directory, {**document, "ended_at": _utc(time.time_ns()), "exit_status": status})
+    spent |= _of_servers(options.stack, directory)
+    print("seconds: " + ", ".join(f"{what} {seconds:.0f}" for what, seconds in spent.items()), flush=True)
+    ended = {"ended_at": _utc(time.time_ns()), "seconds": spent, "exit_status": status}
+    _write(directory, {**document, **ended})
     if options.into is None and options.only is None:
         _point_latest_at(directory)
     return directory, status
+
+
+def _prepared(stack: str) -> dict[str, float]:
+    """What must be there before clauses can run on a stack, and the seconds each part took."""
+    if stack != CONTAINERS:
+        return {}
+    # Not needed, nor always there, on a machine without an engine.
+    from conformance.stacks.containers.preparation import prepare
+
+    return prepare(partial(print, flush=True))
+
+
+def _of_servers(stack: str, directory: Path) -> dict[str, float]:
+    if stack != CONTAINERS:
+        return {}
+    from conformance.stacks.containers.preparation import kept_seconds
+
+    return kept_seconds(directory)
 
 
 def _make_empty(directory: Path) -> None:

@@ -181,7 +181,14 @@ def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """Makes stacks of the kind this run is on."""
     directory = request.config.getoption("--k2-run-dir") or tmp_path_factory.mktemp("run")
     option = request.config.getoption
-    with stacks_of(option("--k2-stack"), directory, option("--k2-addresses")) as maker:
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        # What pytest captures during a fixture nobody sees, and servers take their time.
+        with capture.global_and_fixture_disabled():
+            print(f"        {text}", flush=True)
+
+    with stacks_of(option("--k2-stack"), directory, option("--k2-addresses"), say) as maker:
         yield maker
 
 

@@ -44,8 +44,8 @@ def test_three_brokers_keep_each_record_three_times(services: ContainerServices)
     cluster.create_topics(["three-times"], 2)
     try:
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-        partitions = admin.list_topics("three-times", timeout=10).topics["three-times"].partitions
-        assert [len(partition.replicas) for partition in partitions.values()] == [3, 3]
+        partitions = _known_partitions(admin, "three-times")
+        assert [len(partition.replicas) for partition in partitions] == [3, 3]
         resource = ConfigResource("TOPIC", "three-times")
         found = admin.describe_configs([resource])[resource].result(timeout=10)
         assert found["min.insync.replicas"].value == "2"
@@ -136,6 +136,15 @@ def test_no_server_tells_of_an_unexpected_error_while_it_starts(
 
 
 _FIELDS = ({"name": "a", "type": "long"}, {"name": "b", "type": "long"})
+
+
+def _known_partitions(admin: AdminClient, topic: str) -> list[Any]:
+    # Each broker hears of a new topic in its own time.
+    give_up_at = time.monotonic() + 30.0
+    while not (found := list(admin.list_topics(topic, timeout=10).topics[topic].partitions.values())):
+        assert time.monotonic() < give_up_at, "no broker knows the topic"
+        time.sleep(0.1)
+    return found
 
 
 def _status(url: str, timeout_seconds: float = 10.0) -> int:

@@ -117,10 +117,13 @@ def test_the_platform_also_runs_as_containers_in_the_servers_network(
 
 def _is_felt_by(stack: ContainerStack, cluster: KafkaCluster) -> None:
     stack.command_broker("answer_late", milliseconds=700)
-    started = time.monotonic()
-    cluster.topics()
-    assert 0.7 <= time.monotonic() - started < STOP_TIMEOUT_SECONDS
+    assert 0.7 <= _seconds_of(cluster.topics) < STOP_TIMEOUT_SECONDS
     stack.command_broker("answer_late", milliseconds=0)
+    # Once is enough: a machine at work may be late by itself.
+    wait_for(lambda: _seconds_of(cluster.topics) < 0.7)
+
+
+def _seconds_of(what: Callable[[], Any]) -> float:
     started = time.monotonic()
-    cluster.topics()
-    assert time.monotonic() - started < 0.7
+    what()
+    return time.monotonic() - started

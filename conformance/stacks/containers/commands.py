@@ -78,13 +78,18 @@ def guarded(command: Callable[[], int]) -> int:
     try:
         return command()
     except ContainersError as error:
-        if isinstance(error, ImageError) and error.tail:
-            print("\n".join(f"    {line}" for line in error.tail.splitlines()), file=sys.stderr)
-        print(f"conformance: {error}", file=sys.stderr)
-        return error.exit_code
+        return tell(error)
     except KeyboardInterrupt:
         print("conformance: interrupted; what was finished stays, run it again to go on", file=sys.stderr)
         return _INTERRUPTED_EXIT_CODE
+
+
+def tell(error: ContainersError) -> int:
+    """Say what went wrong, in one line below the end of a build's log; returns the exit code for it."""
+    if isinstance(error, ImageError) and error.tail:
+        print("\n".join(f"    {line}" for line in error.tail.splitlines()), file=sys.stderr)
+    print(f"conformance: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _say_to(as_json: bool) -> Callable[[str], None]:

@@ -27,12 +27,12 @@ from conformance.stacks.containers.client import EngineClient
 from conformance.stacks.containers.composition import ServiceSpec
 from conformance.stacks.containers.engine import ensure_engine
 from conformance.stacks.containers.errors import ContainersError, PortTakenError, ServiceError
-from conformance.stacks.containers.image_catalogue import read_catalogue
-from conformance.stacks.containers.images import Say, ensure_images
+from conformance.stacks.containers.images import Say
 from conformance.stacks.containers.kafka_cluster import new_cluster_id, wait_for_brokers
 from conformance.stacks.containers.ownership import OWNER_LABEL, RUN_LABEL, orphaned_runs, run_labels
 from conformance.stacks.containers.paths import PROJECT_ROOT
 from conformance.stacks.containers.preflight import TO_RUN
+from conformance.stacks.containers.preparation import PLATFORM_IMAGE, keep_seconds, server_images
 from conformance.stacks.containers.proxies import Proxies, read_proxies
 from conformance.stacks.containers.run_secrets import make_secrets, write_environments
 from conformance.stacks.containers.service_container import (
@@ -46,7 +46,6 @@ from conformance.stacks.containers.service_logs import ErrorLine, read_expected_
 if TYPE_CHECKING:
     from conformance.stacks.containers.stack import ContainerStack
 
-PLATFORM_IMAGE = "k2"
 PROXY = "toxiproxy"
 _CONFIGURATION = Path(__file__).with_name("configuration")
 """What the harness's servers read in place of what a deployment's do."""
@@ -80,8 +79,7 @@ def open_services(directory: Path, say: Say = print) -> Iterator["ContainerServi
     engine = ensure_engine(TO_RUN, say)
     with EngineClient(engine.host, answer_seconds=_ANSWER_SECONDS) as client:
         remove_orphans(client, say)
-        servers = [spec.name for spec in read_catalogue(PROJECT_ROOT).images if spec.name != PLATFORM_IMAGE]
-        images = {image.name: str(image.reference) for image in ensure_images(client, say, servers)}
+        images = {image.name: str(image.reference) for image in server_images(client, say)}
         with ContainerServices(client, images, directory, say) as services:
             yield services
 
@@ -121,6 +119,7 @@ class ContainerServices:
         self._say = say
         self._stopping = Event()
         self._stacks = 0
+        self._up_seconds = 0.0
 
     def start(self) -> None:
         """Start every server, all side by side as far as they do not need one another.
@@ -136,7 +135,8 @@ class ContainerServices:
         except BaseException:
             self.stop()
             raise
-        self._say(f"{len(self.running)} servers up in {time.monotonic() - started:.1f} s, run {self.run_id}")
+        self._up_seconds = time.monotonic() - started
+        self._say(f"{len(self.running)} servers up in {self._up_seconds:.1f} s, run {self.run_id}")
 
     def start_platform(self, image: str, names: Iterable[str]) -> None:
         """Start services of K2 itself in the same network, and those they need.
@@ -241,7 +241,9 @@ class ContainerServices:
         finally:
             shutil.rmtree(self._secrets_directory, ignore_errors=True)
         if self.running:
-            self._say(f"{len(self.running)} servers down in {time.monotonic() - started:.1f} s")
+            down_seconds = time.monotonic() - started
+            self._say(f"{len(self.running)} servers down in {down_seconds:.1f} s")
+            keep_seconds(self.directory, self._up_seconds, down_seconds)
         self.running = {}
 
     def __enter__(self) -> Self:
