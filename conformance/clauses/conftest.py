@@ -18,6 +18,7 @@ from conformance.stacks.kinds import stacks_of
 
 VERDICT_PROPERTY = "k2_verdict"
 HARNESS_ERROR = "harness error: "
+_ENOUGH_TO_TELL = 5
 _SYMBOLS = {"pass": "pass   ", "fail": "FAIL   ", "unknown": "unknown"}
 
 
@@ -109,6 +110,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     yield
 
 
+def time_left(done: int, total: int, spent_seconds: float) -> str:
+    """What the rest takes if it goes on like this, once enough is done to tell."""
+    if done < _ENOUGH_TO_TELL:
+        return ""
+    return f", about {spent_seconds / done * (total - done):.0f} s left"
+
+
 class EvidenceCollector:
     """Writes verdicts.jsonl and says, clause by clause, what came out and after how long."""
 
@@ -129,9 +137,11 @@ class EvidenceCollector:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say what is running, so that a long clause is not taken for a hang."""
-        self._done += 1
         name = nodeid.split("::")[-1].removeprefix("test_").replace("_", " ")
-        print(f"[{self._done:2d}/{self._total}] {time.monotonic() - self._started:5.0f} s  {name} ...", flush=True)
+        spent_seconds = time.monotonic() - self._started
+        left = time_left(self._done, self._total, spent_seconds)
+        self._done += 1
+        print(f"[{self._done:2d}/{self._total}] {spent_seconds:5.0f} s{left}  {name} ...", flush=True)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the verdict of a finished clause."""

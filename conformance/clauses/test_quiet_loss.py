@@ -31,6 +31,7 @@ pytestmark = pytest.mark.alone
 LIMIT_SECONDS = 1.2
 DELAY_SECONDS = 1.0
 CONTROL_SECONDS = 1.5
+LOOKS_IN_CONTROL, TRIED_LOOKS = 8, 3
 SILENCE_SECONDS = LIMIT_SECONDS + DELAY_SECONDS + 0.4
 RECORDS_PER_SECOND = 300.0
 DATA_TYPE, EXCHANGE = "quotes", "BINANCE"
@@ -46,20 +47,32 @@ FAULTS = ("feed_frozen", "feed_killed", "consumer_killed")
     remedy="see k2/api/freshness.py, and k2/storage/freshness.py for what a commit leaves behind",
 )
 def test_a_silent_feed_is_noticed_whichever_process_stopped(stack: Stack, clause: ClauseRun) -> None:
-    with clause.history(
-        limit_seconds=LIMIT_SECONDS,
-        delay_seconds=DELAY_SECONDS,
-        control_seconds=CONTROL_SECONDS,
-        required_faults=list(FAULTS),
-    ) as history:
-        watch = start(stack)
-        with watching(watch, history):
-            wait_for_rows(watch)
-            silence(history, watch, "feed_frozen", freeze_feed, thaw_feed)
-            silence(history, watch, "feed_killed", kill_feed, start_feed)
-            silence(history, watch, "consumer_killed", kill_consumer, start_consumer)
-            time.sleep(2 * DELAY_SECONDS)
+    watch = start(stack)
+    look_seconds = seconds_of_a_look(watch)
+    control_seconds = max(CONTROL_SECONDS, LOOKS_IN_CONTROL * look_seconds)
+    with (
+        clause.history(
+            limit_seconds=LIMIT_SECONDS,
+            delay_seconds=DELAY_SECONDS,
+            control_seconds=control_seconds,
+            required_faults=list(FAULTS),
+        ) as history,
+        watching(watch, history),
+    ):
+        wait_for_rows(watch)
+        silence(history, watch, control_seconds, "feed_frozen", freeze_feed, thaw_feed)
+        silence(history, watch, control_seconds, "feed_killed", kill_feed, start_feed)
+        silence(history, watch, control_seconds, "consumer_killed", kill_consumer, start_consumer)
+        time.sleep(2 * (DELAY_SECONDS + look_seconds))
     clause.judge()
+
+
+def seconds_of_a_look(watch: Watch) -> float:
+    """What looking takes here; what is to be seen must last long enough to be looked at."""
+    started = time.monotonic()
+    for _ in range(TRIED_LOOKS):
+        watch.look()
+    return (time.monotonic() - started) / TRIED_LOOKS
 
 
 def start(stack: Stack) -> Watch:
@@ -71,10 +84,15 @@ def start(stack: Stack) -> Watch:
 
 
 def silence(
-    history: HistoryWriter, watch: Watch, name: str, inject: Callable[[Watch], str], heal: Callable[[Watch], None]
+    history: HistoryWriter,
+    watch: Watch,
+    control_seconds: float,
+    name: str,
+    inject: Callable[[Watch], str],
+    heal: Callable[[Watch], None],
 ) -> None:
     """A while of rows, the fault, a while of silence, the end of the fault, and rows again."""
-    time.sleep(CONTROL_SECONDS)
+    time.sleep(control_seconds)
     with history.invoke("harness", "fault", {"name": name, "effect": None}) as invocation:
         invocation.attributes["effect"] = inject(watch)
     wait_for_silence(watch, SILENCE_SECONDS)

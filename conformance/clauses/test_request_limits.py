@@ -35,6 +35,7 @@ READS, NEVER_READS = "/v1/trades/query", "/health"
 QUERY = b'{"queries":[{"limit":1}]'
 EXCEEDED, ERRORS = "http_request_size_limit_exceeded_total", "http_request_size_limit_errors_total"
 LYING_LENGTH = 2
+MOST_WARM_UPS = 10
 UNUSABLE_LENGTHS = {
     "negative": ("-1", "not_a_number"),
     "not_a_number": ("ten", "not_a_number"),
@@ -118,14 +119,25 @@ def test_bodies_over_the_limit_are_refused_and_nothing_else(stack: Stack, clause
     with clause.history(required_variants=required, memory=True, labels=True) as history:
         api_url = stack.start_api()
         process_id = stack.process("api").pid
-        # What the first requests load stays, and is not the bodies'.
-        warm_up = Variant("warm_up", READS, "declared", str(LIMIT_BYTES), LIMIT_BYTES, 200)
-        stream_request(api_url, warm_up.head(), warm_up.pieces())
+        warm_up(api_url, process_id)
         observe_counters(history, api_url, "before")
         for variant in planned:
             send(history, api_url, process_id, variant)
         observe_counters(history, api_url, "after")
     clause.judge()
+
+
+def warm_up(api_url: str, process_id: int) -> None:
+    """Have the server load what its first requests load, which stays and is not the bodies'.
+
+    It ends with the first request that costs it little, or at last without one, which the measured ones then show.
+    """
+    largest = Variant("warm_up", READS, "declared", str(LIMIT_BYTES), LIMIT_BYTES, 200)
+    for _ in range(MOST_WARM_UPS):
+        before_bytes = reset_peak(process_id)
+        stream_request(api_url, largest.head(), largest.pieces())
+        if peak_bytes(process_id) - before_bytes < LIMIT_BYTES // 2:
+            return
 
 
 def send(history: HistoryWriter, api_url: str, process_id: int, variant: Variant) -> None:

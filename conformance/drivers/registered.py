@@ -42,7 +42,8 @@ def under_registered_id(stack: Stack, value: bytes | None) -> bytes | None:
 def registry_server(stack: Stack) -> Iterator[str]:
     """Address of the stack's registry; of one that is there for the body alone where it has none."""
     if stack.settings.kafka.schema_registry_url != PACKAGED_REGISTRY:
-        yield stack.settings.kafka.schema_registry_url
+        # Of several that share what they hold, the first.
+        yield stack.settings.kafka.schema_registry_url.partition(",")[0]
     else:
         with SchemaRegistryServer() as server:
             yield server.url

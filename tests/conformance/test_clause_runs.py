@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from conformance.clauses.conftest import time_left
+
 ROOT = Path(__file__).resolve().parents[2]
 CLAUSES = """
 import pytest
@@ -144,3 +146,9 @@ def test_a_measured_figure_is_shown_with_the_verdict(tmp_path: Path) -> None:
 )
 def test_a_pass_runs_its_own_clauses(tmp_path: Path, which: str, names: set[str]) -> None:
     assert set(run(tmp_path, f"--k2-pass={which}")) == names
+
+
+def test_the_time_left_is_told_once_enough_is_done() -> None:
+    assert time_left(4, 100, 40.0) == ""
+    assert time_left(20, 100, 40.0) == ", about 160 s left"
+    assert time_left(100, 100, 40.0) == ", about 0 s left"

@@ -30,6 +30,19 @@ def conformance(*arguments: str, **environment: str) -> subprocess.CompletedProc
         (["images", "--list"], {"K2_ENGINE": "none"}, 69, "K2_ENGINE=none forbids a container engine; "),
         (["engine", "--start"], {"DOCKER_HOST": NOBODY_LISTENS}, 69, f"no engine answers at {NOBODY_LISTENS}: "),
         (["engine"], {"K2_ENGINE": "podman"}, 64, "K2_ENGINE=podman: choose auto or none"),
+        (
+            ["readiness", "--stack", "containers"],
+            {"K2_ENGINE": "none"},
+            69,
+            "K2_ENGINE=none forbids a container engine: ",
+        ),
+        (
+            ["run", "--stack", "containers"],
+            {"DOCKER_HOST": NOBODY_LISTENS},
+            69,
+            f"no engine answers at {NOBODY_LISTENS}",
+        ),
+        (["run", "--stack", "external"], {}, 64, "--addresses FILE is for --stack external, which needs it"),
         (["images", "--only", "minio"], {}, 64, "no image called minio; there are alertmanager, k2, kafka, "),
     ],
 )
