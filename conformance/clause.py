@@ -3,8 +3,10 @@
 import os
 import re
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +18,8 @@ from conformance.history import Header, HistoryWriter, history_sha256
 from conformance.judge import judge
 
 NOTE_PROPERTY = "k2_note"
+_RUBRIC = Path(__file__).resolve().parents[1] / "reports" / "readiness" / "rubric.toml"
+_SEVERITIES = ("blocker", "critical", "normal", "minor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class ClauseRun:
     def __init__(self, marker: ClauseMarker, item: pytest.Item, run_directory: Path, verdict_property: str) -> None:
         self._marker = marker
         self._item = item
-        self._run_directory = run_directory
+        self.run_directory = run_directory
         self._verdict_property = verdict_property
         self._started = time.monotonic()
         self.name = marker.case_name(item)
@@ -94,7 +98,7 @@ class ClauseRun:
         marker = replace(
             self._marker, name=name, claims=claims, checker=checker, title=title, minimum_samples=minimum_samples
         )
-        return type(self)(marker, self._item, self._run_directory, self._verdict_property)
+        return type(self)(marker, self._item, self.run_directory, self._verdict_property)
 
     def history(self, seed: int = 0, **parameters: Any) -> HistoryWriter:
         """Open the history; `parameters` tell the checker of the plan."""
@@ -113,14 +117,19 @@ class ClauseRun:
         """Have a measured figure shown beside the verdict; it belongs into the history as well."""
         self._item.user_properties.append((NOTE_PROPERTY, text))
 
-    def judge(self) -> Verdict:
-        """Judge the finished history, keep the verdict as evidence, and fail the test unless it passed."""
+    def judge(self, measures: Mapping[str, Any] | None = None) -> Verdict:
+        """Judge the finished history, keep the verdict as evidence, and fail the test unless it passed.
+
+        Args:
+            measures: figures that are kept beside the verdict, for reports to show.
+        """
         verdict = judge(self.history_path)
         line = self._marker.verdict_line(self._item, verdict.as_json())
         line |= {
             "seconds": round(time.monotonic() - self._started, 2),
-            "history": str(self.history_path.relative_to(self._run_directory)),
+            "history": str(self.history_path.relative_to(self.run_directory)),
             "history_sha256": history_sha256(self.history_path),
+            **({} if measures is None else {"measures": dict(measures)}),
         }
         self._item.user_properties.append((self._verdict_property, line))
         allure.attach.file(self.history_path / "history.jsonl", "history", allure.attachment_type.TEXT)  # type: ignore[no-untyped-call]
@@ -136,8 +145,32 @@ def by_profile(*, smoke: int, full: int) -> int:
 
 
 def allure_labels(marker: ClauseMarker) -> None:
-    """Label the running test for Allure."""
-    allure.dynamic.title(marker.title)  # type: ignore[no-untyped-call]
-    for claim in marker.claims:
-        allure.dynamic.tag(claim)  # type: ignore[no-untyped-call]
-        allure.dynamic.feature(re.sub(r"[a-z]+$", "", claim))  # type: ignore[no-untyped-call]
+    """Label the running test for Allure: stages are epics, requirements features, the gravest stage its severity.
+
+    `python -m reports allure` completes them with what is known after the run.
+    """
+    dynamic = allure.dynamic
+    dynamic.title(marker.title)  # type: ignore[no-untyped-call]
+    dynamic.story(marker.name)  # type: ignore[no-untyped-call]
+    dynamic.tag(*marker.claims)  # type: ignore[no-untyped-call]
+    requirements = dict.fromkeys(re.sub(r"[a-z]+$", "", claim) for claim in marker.claims)
+    stages = {requirement: _stages()[requirement] for requirement in requirements if requirement in _stages()}
+    dynamic.feature(*requirements)  # type: ignore[no-untyped-call]
+    for requirement in requirements:
+        dynamic.link(f"requirements.html#{requirement}", name=requirement)  # type: ignore[no-untyped-call]
+    if stages:
+        dynamic.epic(*dict.fromkeys(stages.values()))  # type: ignore[no-untyped-call]
+        dynamic.severity(min(map(_severity, stages.values()), key=_SEVERITIES.index))  # type: ignore[no-untyped-call]
+
+
+@cache
+def _stages() -> dict[str, str]:
+    """Requirement -> its stage in the rubric; empty where there is no rubric to read."""
+    if not _RUBRIC.exists():
+        return {}
+    criteria = tomllib.loads(_RUBRIC.read_text(encoding="utf-8"))["criteria"]
+    return {requirement: criterion["stage"] for requirement, criterion in criteria.items()}
+
+
+def _severity(stage: str) -> str:
+    return _SEVERITIES[{"P0": 0, "P1": 1, "P2": 1, "P3": 2, "P4": 2}.get(stage, 3)]

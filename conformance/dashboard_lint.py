@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from k2.commands.runbooks.expressions import Selector, result_labels, selectors
+from k2.observability.promql import Selector, read_expression
 
 DATASOURCE = "${datasource}"
 UNITS = frozenset(
@@ -53,6 +53,8 @@ _LEGEND_LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _COUNTER_ENDINGS = ("_total", "_count", "_sum", "_bucket")
 _VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
 _ON_TIME_CHANGE = 2
+_FALLBACK = re.compile(r"\s+or\s+(?:on\s*\(\s*\)\s*)?vector\(0\)\s*$")
+NOTHING_CHOSEN: Mapping[str, str] = {}
 
 Known = Callable[[str], frozenset[str] | None]
 """The labels of a series, None if there is no such series."""
@@ -107,14 +109,26 @@ def queries(dashboard: Mapping[str, Any]) -> Iterator[Query]:
             )
 
 
-def filled(expression: str, dashboard: Mapping[str, Any]) -> str:
-    """The expression as Prometheus gets it with every variable at "All"."""
+def filled(expression: str, dashboard: Mapping[str, Any], chosen: Mapping[str, str] = NOTHING_CHOSEN) -> str:
+    """The expression as Prometheus gets it, with every variable that is not chosen at "All".
+
+    Args:
+        expression: as it is written.
+        dashboard: it stands in.
+        chosen: regular expressions by the variable's name.
+    """
     for name, value in _VARIABLES.items():
         expression = expression.replace(name, value)
     for variable in _variables(dashboard):
-        name, all_values = variable["name"], variable.get("allValue", ".*")
-        expression = expression.replace(f"${{{name}}}", all_values).replace(f"${name}", all_values)
+        name = variable["name"]
+        value = chosen.get(name, variable.get("allValue", ".*"))
+        expression = expression.replace(f"${{{name}}}", value).replace(f"${name}", value)
     return expression
+
+
+def without_fallback(expression: str) -> str:
+    """The expression without the zero that takes the place of an empty answer at its end."""
+    return _FALLBACK.sub("", expression)
 
 
 def lint(dashboard: Mapping[str, Any], known: Known, syntax: Syntax) -> list[Finding]:
@@ -176,7 +190,7 @@ def _variable_mistakes(variable: Mapping[str, Any], known: Known) -> Iterator[tu
     if match is None:
         yield "template-label-promql-rule", f"the variable {name} does not ask label_values(metric, label)"
         return
-    for selector in selectors(match[1] or ""):
+    for selector in read_expression(match[1] or "").selectors:
         labels = known(selector.metric)
         if labels is None or not {*selector.labels, match[2]} <= labels:
             yield "template-label-promql-rule", f"the variable {name} asks {match[0]}, which nothing has"
@@ -198,12 +212,12 @@ def _panel_mistakes(panel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _query_mistakes(query: Query, known: Known) -> Iterator[tuple[str, str]]:
-    found = selectors(query.expression)
-    for selector in found:
+    expression = read_expression(query.expression)
+    for selector in expression.selectors:
         yield from _selector_mistakes(query, selector, known)
-    shown = result_labels(query.expression)
+    shown = expression.result_labels
     if shown is None:
-        shown = frozenset().union(*(known(selector.metric) or frozenset() for selector in found))
+        shown = frozenset().union(*(known(selector.metric) or frozenset() for selector in expression.selectors))
     for label in _LEGEND_LABEL.findall(query.legend):
         if label not in shown:
             yield "target-legend", f"the legend names {label}, which the answer does not have"

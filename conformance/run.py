@@ -31,6 +31,28 @@ _SHOWN_VERSIONS = ("confluent-kafka", "duckdb", "fastapi", "numba", "pyarrow", "
 
 
 @dataclass(frozen=True, slots=True)
+class Suite:
+    """What is run: a folder of clauses.
+
+    Attributes:
+        name: as people are told.
+        folder: in the checkout.
+        arguments: more of pytest's.
+        is_serial: one clause after the other on every stack, and no mutants beside them.
+        files: name and text of what else belongs to the evidence.
+    """
+
+    name: str
+    folder: str
+    arguments: tuple[str, ...] = ()
+    is_serial: bool = False
+    files: tuple[tuple[str, str], ...] = ()
+
+
+CLAUSES = Suite("clauses", "conformance/clauses")
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """What to run and where to keep it."""
 
@@ -40,6 +62,7 @@ class RunOptions:
     into: Path | None = None
     mutants: bool = True
     addresses: Path | None = None
+    suite: Suite = CLAUSES
 
 
 def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]:
@@ -62,7 +85,9 @@ def run_clauses(options: RunOptions, command: Sequence[str]) -> tuple[Path, int]
     _write(directory, document)
     for name in ("verdicts.jsonl", "checkers.jsonl", "mutants.jsonl"):
         (directory / name).touch()
-    print(f"run {run_id}: clauses on the {options.stack} stack, evidence in {directory}", flush=True)
+    for name, text in options.suite.files:
+        (directory / name).write_text(text)
+    print(f"run {run_id}: {options.suite.name} on the {options.stack} stack, evidence in {directory}", flush=True)
     started = time.monotonic()
     status = _run_passes(options, directory)
     spent["run"] = time.monotonic() - started
@@ -116,6 +141,8 @@ def _run_passes(options: RunOptions, directory: Path) -> int:
     Returns:
         the worse of the two passes' exit statuses.
     """
+    if options.suite.is_serial:
+        return _pytest(options, directory, None, ())
     with_mutants = options.mutants and options.only is None
     with started_mutants(PROJECT_ROOT, at_once=1) if with_mutants else nullcontext(list) as results:
         if options.stack != EmbeddedStack.name:
@@ -139,13 +166,16 @@ def _side_by_side() -> Sequence[str]:
 
 def _pytest(options: RunOptions, directory: Path, which: str | None, parallel: Sequence[str]) -> int:
     arguments = [
-        *(sys.executable, "-m", "pytest", "conformance/clauses", "-p", "no:cacheprovider", "-q", "--no-header"),
+        *(sys.executable, "-m", "pytest", options.suite.folder, "-p", "no:cacheprovider", "-q", "--no-header"),
         "--no-summary",
+        # The first clause on real servers waits for them, which have a limit of their own.
+        *("-o", "timeout_func_only=true"),
         *("--capture=fd", "--show-capture=no", "--tb=no", "-o", "console_output_style=classic"),
         f"--k2-run-dir={directory.absolute()}",
         f"--k2-stack={options.stack}",
         *([f"--k2-pass={which}"] if which else []),
         *([f"--k2-addresses={options.addresses.absolute()}"] if options.addresses else []),
+        *options.suite.arguments,
         *parallel,
         f"--junitxml={directory}/junit-{which or 'all'}.xml",
         f"--alluredir={directory / 'allure'}",
@@ -174,8 +204,16 @@ def _description(options: RunOptions, run_id: str, started_ns: int, command: Seq
             "kernel": platform.release(),
         },
         "command": " ".join(command),
+        "ruler": _ruler(),
         "exit_status": None,
     }
+
+
+def _ruler() -> str | None:
+    """The hash of rubric, requirements and checkers, which no other ruler accepts; None where it cannot be told."""
+    command = [sys.executable, "-m", "reports", "ruler"]
+    answer = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
 
 
 def _utc(wall_ns: int) -> str:

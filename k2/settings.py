@@ -1,6 +1,7 @@
 """Every setting of the platform, in one place. Only the command line builds them; everything after takes frozen values.
 
-Each comes from an environment variable: K2_API__PORT=8080 sets `api.port`, K2_KAFKA__BOOTSTRAP_SERVERS the brokers.
+Each comes from an environment variable: K2_API__PORT=8080 sets `api.port`, K2_KAFKA__BOOTSTRAP_SERVERS the brokers. A
+secret may be given by reference, see k2.secrets.
 """
 
 import json
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from k2.errors import UsageError
 from k2.records.definition import EXCHANGES
+from k2.secrets import with_secrets
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -38,6 +40,9 @@ class KafkaSettings(_Section):
     group_id: str = "k2"
     topic_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=200)] = ""
     """What every topic's name, and its subject in the registry, begins with, so that platforms can share a cluster."""
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    """Who shares out the partitions: a leader among the consumers (cooperative), or the brokers (KIP-848), which then
+    decide on sessions and heartbeats; see docs/consumer.md."""
     session_timeout_ms: PositiveInt = 45_000
     heartbeat_interval_ms: PositiveInt = 3_000
     max_poll_interval_ms: PositiveInt = 300_000
@@ -108,6 +113,36 @@ class SequenceSettings(_Section):
     max_keys: PositiveInt = 10_000
     """Keys kept by each of a partition's two trackers; beyond it the one whose last record lies furthest back is
     forgotten."""
+
+
+class DeduplicationSettings(_Section):
+    """Records with an id of the exchange and no sequence number, see docs/sequences.md."""
+
+    window_ids: Annotated[int, Field(ge=0)] = 16_384
+    """So many last ids of a partition are known, and up to a quarter more; 0 keeps every record."""
+    filter_error_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    """Share of new ids that the filter takes for known ones, which are then looked up for nothing."""
+
+
+class StateSettings(_Section):
+    """Where state checkpoints are kept beside the object store, to be had sooner, see docs/state-stores.md."""
+
+    kind: Literal["none", "memory", "sqlite", "redis"] = "memory"
+    """With redis a file is kept as well, for when Redis is away."""
+    ttl_seconds: PositiveFloat = 7 * 86_400.0
+    """How long a checkpoint is kept."""
+    max_bytes: PositiveInt = 256 * 1024**2
+    """Of all checkpoints in memory, and of all in the file; beyond it the oldest go."""
+    sqlite_path: Path = Path("k2-data/state.db")
+    redis_address: Annotated[str, Field(pattern=r"^.+:[0-9]{1,5}$")] = "127.0.0.1:6379"
+    redis_user: str | None = None
+    """Of Redis's access control list; none takes the default user."""
+    redis_password: SecretStr | None = None
+    redis_tls: bool = False
+    redis_ca_file: Path | None = None
+    """Certificates that vouch for the server; none takes the machine's own."""
+    redis_timeout_seconds: PositiveFloat = 0.5
+    """How long a call may take as a whole, the connection included."""
 
 
 class ConsumerSettings(_Section):
@@ -251,6 +286,8 @@ class Settings(BaseSettings):
     producer: ProducerSettings = ProducerSettings()
     storage: StorageSettings = StorageSettings()
     sequence: SequenceSettings = SequenceSettings()
+    deduplication: DeduplicationSettings = DeduplicationSettings()
+    state: StateSettings = StateSettings()
     consumer: ConsumerSettings = ConsumerSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     retry: RetrySettings = RetrySettings()
@@ -274,13 +311,24 @@ def load_settings(data_directory: Path) -> Settings:
 
     Raises:
         UsageError: a variable or entry is unknown or has an unusable value.
+        RefusedError: a secret may not be read.
+        UnavailableError: whoever has a secret does not answer.
     """
     _refuse_unknown_variables()
     values = _merged(_data_directory_values(data_directory), _file_values(data_directory / SETTINGS_FILE))
     try:
-        return Settings(**_merged(values, EnvSettingsSource(Settings)()))
+        return Settings(**with_secrets(_merged(values, EnvSettingsSource(Settings)()), _is_secret))
     except (ValidationError, SettingsError) as error:
-        raise UsageError(_first_problem(error)) from error
+        # Not chained: the library's error quotes the values.
+        raise UsageError(_first_problem(error)) from None
+
+
+def _is_secret(setting: str) -> bool:
+    """Whether a setting is hidden wherever settings are shown; "section.name"."""
+    section, _, name = setting.partition(".")
+    default = Settings.model_fields[section].default if section in Settings.model_fields else None
+    field = type(default).model_fields.get(name) if isinstance(default, BaseModel) else None
+    return field is not None and (not field.repr or "SecretStr" in str(field.annotation))
 
 
 def _data_directory_values(directory: Path) -> dict[str, Any]:
@@ -291,6 +339,7 @@ def _data_directory_values(directory: Path) -> dict[str, Any]:
             "audit_log": str(directory.absolute() / "audit.jsonl"),
         },
         "dead_letters": {"directory": str(directory.absolute() / "dead-letters")},
+        "state": {"sqlite_path": str(directory.absolute() / "state.db")},
         "query": {"cache_directory": str(directory.absolute() / "query-cache")},
     }
 
@@ -333,5 +382,10 @@ def _first_problem(error: ValidationError | SettingsError) -> str:
         return f"settings cannot be read: {what}; lists and sections are written as JSON"
     problem = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"]
-    return f"setting {name} is {problem.get('input')!r}: {message[:1].lower()}{message[1:]}"
+    message = f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    # What stands under a name that does not exist may be a secret under a misspelt one, and a section holds several.
+    holds_secrets = name in Settings.model_fields and isinstance(Settings.model_fields[name].default, BaseModel)
+    is_hidden = holds_secrets or isinstance(problem["input"], dict) or _is_secret(".".join(name.split(".")[:2]))
+    if problem["type"] == "extra_forbidden" or is_hidden:
+        return f"setting {name} cannot be used: {message}"
+    return f"setting {name} is {problem['input']!r}: {message}"

@@ -1,88 +1,91 @@
-"""The command line of the readiness card: `python -m reports gate | card | explain`."""
+"""The command line of the readiness card: `python -m reports card | gate | explain | ...`."""
 
 import difflib
 import json
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from reports.readiness.card import Assessment, assess, document
-from reports.readiness.document import to_json
-from reports.readiness.errors import CardError, RulerError, RunNotFoundError
+from reports import evidence_commands
+from reports.evidence_commands import JsonOption, RunsArgument
+from reports.places import LATEST, all_runs, find_run, find_runs, ruler, today
+from reports.readiness.assessment import Assessment, assess
+from reports.readiness.card import document
+from reports.readiness.comparison import incomparable, predecessor, regressions
+from reports.readiness.errors import CardError, IncomparableRunsError, RulerError, RunNotFoundError
 from reports.readiness.gate import Decision, GateVerdict
-from reports.readiness.page import page
-from reports.readiness.registry import Need, Registry, load_registry
-from reports.readiness.rubric import Rubric, load_rubric
-from reports.readiness.summary import summary
+from reports.readiness.registry import Need
+from reports.readiness.ruler import Ruler
 from reports.readiness.wording import score_words
+from reports.readiness.writing import write_card
 
 EXIT_USAGE = 64
-RUNS = Path(__file__).parent / "runs"
-REQUIREMENTS = Path(__file__).parent.parent / "conformance" / "requirements.toml"
-RUBRIC = Path(__file__).parent / "readiness" / "rubric.toml"
 _HELP_EXAMPLES = """\b
 Examples:
   python -m reports gate
   python -m reports gate 20261121T094500Z-1a2b3c --min 25 --json
-  python -m reports card
+  python -m reports card EMBEDDED_RUN CONTAINERS_RUN
   python -m reports explain CON-3b
 """
 
 app = typer.Typer(
-    help="Score a run of the harness, decide about a release, explain a requirement.",
+    help="Score runs of the harness, decide about a release, explain a requirement.",
     epilog=_HELP_EXAMPLES,
     add_completion=False,
     rich_markup_mode=None,
 )
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Run directory or run id.", show_default="the latest run")
-]
+evidence_commands.add_to(app)
 
 
 @app.command(epilog="Example: python -m reports gate --min 82")
 def gate(
-    run: RunArgument = "latest",
+    runs: RunsArgument = None,
     minimum: Annotated[
         float | None, typer.Option("--min", min=0, max=100, help="Points needed; the rubric's minimum by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    no_regression: Annotated[
+        bool, typer.Option("--no-regression", help="Nothing may be lost since the last run of the stack and profile.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Earlier run for --no-regression, instead of the last.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> int:
     """Decide about a release.
 
     Exits 0 pass, 1 the system failed, 2 unknown or insufficient evidence, 3 the harness broke.
     """
     try:
-        directory = find_run(run)
-        registry, rubric = _ruler()
+        directories = find_runs(runs)
+        assessment = assess(directories, ruler(), today())
+        lost = _lost(directories, assessment, against) if no_regression or against else ()
     except CardError as error:
         return _broken(str(error), as_json)
-    assessment = assess(directory, registry, rubric)
-    verdict = assessment.gate(None if minimum is None else Decimal(str(minimum)))
+    verdict = assessment.gate(None if minimum is None else Decimal(str(minimum)), lost)
     if as_json:
         print(json.dumps(_verdict_object(assessment, verdict), indent=2))
     else:
-        print(_verdict_block(directory, assessment, verdict))
+        print(_verdict_block(directories, assessment, verdict))
     return verdict.decision.exit_code
 
 
-@app.command(epilog="Example: python -m reports card reports/runs/latest")
-def card(run: RunArgument = "latest") -> int:
-    """Write card.json, card.md and index.html into the run directory."""
-    directory = find_run(run)
-    registry, rubric = _ruler()
-    made = document(assess(directory, registry, rubric))
-    texts = {"card.json": to_json(made), "card.md": summary(made), "index.html": page(made)}
-    try:
-        for name, text in texts.items():
-            (directory / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CardError(f"the card cannot be written to {directory}: {error.strerror}") from error
+@app.command(epilog="Example: python -m reports card EMBEDDED_RUN CONTAINERS_RUN")
+def card(
+    runs: RunsArgument = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Directory to write to.", show_default="that of the first run")
+    ] = None,
+) -> int:
+    """Write the card of one run, or of several of one commit, in all its forms."""
+    directories = find_runs(runs)
+    made, written = write_card(assess(directories, ruler(), today()), into or directories[0])
     print(f"K2 readiness: {score_words(made)}, {made.verdict.decision}")
-    for name in texts:
-        print(f"  {directory / name}")
+    for path in written:
+        print(f"  {path}")
     return 0
 
 
@@ -91,10 +94,11 @@ def explain(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="A requirement (CON-3) or a claim (CON-3b).")],
     run: Annotated[
         str, typer.Option("--run", metavar="RUN", help="Run directory or run id.", show_default="the latest run")
-    ] = "latest",
+    ] = LATEST,
 ) -> int:
     """Print what an id promises, and its state in a run."""
-    registry, rubric = _ruler()
+    measured = ruler()
+    registry = measured.registry
     wanted = next((known for known in registry.identifiers() if known.lower() == identifier.lower()), None)
     requirement = registry.requirement_of(wanted or "")
     if wanted is None or requirement is None:
@@ -102,22 +106,10 @@ def explain(
         hint = f"; did you mean {near[0]}?" if near else ""
         print(f"reports: there is no requirement or claim {identifier}{hint}", file=sys.stderr)
         return EXIT_USAGE
-    criterion = rubric.criteria[requirement.id]
+    criterion = measured.rubric.criteria[requirement.id]
     print(f"{requirement.id}  {requirement.title}\n  {' '.join(requirement.text.split())}\n")
     print(f"  area {requirement.area}, stage {criterion.stage}, {criterion.weight} points")
-    try:
-        directory = find_run(run)
-    except RunNotFoundError:
-        if run != "latest":
-            raise
-        print("  no run yet, so no claim has a state; `make readiness` makes one")
-        states = {}
-    else:
-        assessment = assess(directory, registry, rubric)
-        states = {result.claim.id: f"{result.state}: {result.reason}" for result in assessment.score.claims()}
-        print(f"  states are of the run {assessment.evidence.run.run_id if assessment.evidence.run else directory}")
-        for problem in assessment.evidence.problems:
-            print(f"  not to be trusted: {problem}")
+    states = _states(run, measured)
     for claim in requirement.claims:
         if wanted in (requirement.id, claim.id):
             needs = "" if claim.needs is Need.ANY else f" (needs {claim.needs})"
@@ -127,17 +119,38 @@ def explain(
     return 0
 
 
-def find_run(run: str) -> Path:
-    """The directory of a run, given as a path or as an id under reports/runs.
+def _states(run: str, measured: Ruler) -> dict[str, str]:
+    """Claim id -> its state and reason in a run; empty, and said so, where there is no run yet."""
+    try:
+        directory = find_run(run)
+    except RunNotFoundError:
+        if run != LATEST:
+            raise
+        print("  no run yet, so no claim has a state; `make readiness` makes one")
+        return {}
+    assessment = assess([directory], measured, today())
+    names = [known.run_id for known in assessment.evidence.runs] or [str(directory)]
+    print(f"  states are of the run {names[0]}")
+    for problem in assessment.evidence.problems:
+        print(f"  not to be trusted: {problem}")
+    return {result.claim.id: f"{result.state}: {result.reason}" for result in assessment.score.claims()}
 
-    Raises:
-        RunNotFoundError: it does not exist.
-    """
-    for candidate in (RUNS / run,) if run == "latest" else (Path(run), RUNS / run):
-        if candidate.is_dir():
-            return candidate
-    what = "no run yet, `make readiness` makes one" if run == "latest" else f"no run directory {run}"
-    raise RunNotFoundError(f"there is {what} (looked in {RUNS})")
+
+def _lost(directories: Sequence[Path], assessment: Assessment, against: str | None) -> tuple[str, ...]:
+    """What each run lacks that an earlier one had: the one named, or the last of its stack and profile."""
+    measured = assessment.ruler
+    if against is not None:
+        earlier = find_run(against)
+        if doubt := incomparable(earlier, measured):
+            raise IncomparableRunsError(f"{doubt}: scores of two rulers cannot be compared")
+        return regressions(assess([earlier], measured, assessment.today), assessment)
+    lost: list[str] = []
+    for directory in directories:
+        now = assess([directory], measured, assessment.today)
+        last = predecessor(now.evidence.runs[0], all_runs(directory), measured) if now.evidence.runs else None
+        if last is not None:
+            lost += regressions(assess([last], measured, assessment.today), now)
+    return tuple(dict.fromkeys(lost))
 
 
 def main() -> None:
@@ -147,7 +160,7 @@ def main() -> None:
     command = typer.main.get_command(app)
     try:
         status = command(prog_name="python -m reports", standalone_mode=False)
-    except RulerError as error:
+    except (RulerError, IncomparableRunsError) as error:
         _complain(error, Decision.HARNESS_BROKE.exit_code)
     except CardError as error:
         _complain(error, EXIT_USAGE)
@@ -164,11 +177,6 @@ def _complain(what: object, status: int) -> None:
     sys.exit(status)
 
 
-def _ruler() -> tuple[Registry, Rubric]:
-    registry = load_registry(REQUIREMENTS)
-    return registry, load_rubric(RUBRIC, registry)
-
-
 def _broken(reason: str, as_json: bool) -> int:
     code = Decision.HARNESS_BROKE.exit_code
     if as_json:
@@ -178,21 +186,23 @@ def _broken(reason: str, as_json: bool) -> int:
 
 
 def _verdict_object(assessment: Assessment, verdict: GateVerdict) -> dict[str, Any]:
-    shown = assessment.shown_score()
-    run = assessment.evidence.run
+    shown, waived = assessment.shown_score(), assessment.waived_score()
+    runs = assessment.evidence.runs
     return {
         "decision": verdict.decision,
         "exit_code": verdict.decision.exit_code,
         "score": None if shown is None else float(shown),
+        "waived_score": None if waived is None else float(waived),
         "minimum": float(verdict.minimum),
-        "run_id": run.run_id if run else None,
-        "ruler_version": assessment.rubric.version,
+        "run_id": runs[0].run_id if runs else None,
+        "run_ids": [run.run_id for run in runs],
+        "ruler_version": assessment.ruler.version,
         "reasons": verdict.reasons,
         "next_steps": verdict.next_steps,
     }
 
 
-def _verdict_block(directory: Path, assessment: Assessment, verdict: GateVerdict) -> str:
+def _verdict_block(directories: Sequence[Path], assessment: Assessment, verdict: GateVerdict) -> str:
     made = document(assessment)
     counts = made.counts
     lines = [
@@ -205,4 +215,4 @@ def _verdict_block(directory: Path, assessment: Assessment, verdict: GateVerdict
     ]
     if verdict.next_steps:
         lines += ["  next", *(f"    {number}. {step}" for number, step in enumerate(verdict.next_steps, start=1))]
-    return "\n".join([*lines, f"  run     {directory}"])
+    return "\n".join([*lines, *(f"  run     {directory}" for directory in directories)])

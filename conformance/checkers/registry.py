@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from conformance.checkers import (
     audit,
+    chaos,
     checkpoint,
     consumer_metrics,
     contract,
@@ -14,6 +15,7 @@ from conformance.checkers import (
     freshness,
     hostile_requests,
     letter_files,
+    overload,
     planted_faults,
     provenance,
     replay,
@@ -33,6 +35,7 @@ CHECKERS: Mapping[str, Checker] = {
     "time_limits": time_limits.check,
     "dead_letters": dead_letters.check,
     "audit": audit.check,
+    "chaos": chaos.check,
     "facts": facts.check,
     "fates": fates.check,
     "checkpoint": checkpoint.check,
@@ -45,4 +48,5 @@ CHECKERS: Mapping[str, Checker] = {
     "slow_clients": slow_clients.check,
     "planted_faults": planted_faults.check,
     "sandbox": sandbox.check,
+    "overload": overload.check,
 }

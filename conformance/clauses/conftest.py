@@ -17,6 +17,7 @@ from conformance.stacks.base import NewStack, PowerMissingError, Stack
 from conformance.stacks.kinds import stacks_of
 
 VERDICT_PROPERTY = "k2_verdict"
+SKIPPED_PROPERTY = "k2_skipped"
 HARNESS_ERROR = "harness error: "
 _ENOUGH_TO_TELL = 5
 _SYMBOLS = {"pass": "pass   ", "fail": "FAIL   ", "unknown": "unknown"}
@@ -107,6 +108,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         reason = f"{HARNESS_ERROR}{call.excinfo.typename}: {first_line}"[:300]
         verdict = {"verdict": "unknown", "reason": reason, "samples": 0, "findings": []}
         item.user_properties.append((VERDICT_PROPERTY, marker.verdict_line(item, verdict)))
+    if marker is not None and call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+        line = {**marker.suite_line(item), "reason": str(call.excinfo.value)}
+        item.user_properties.append((SKIPPED_PROPERTY, line))
     yield
 
 
@@ -122,6 +126,7 @@ class EvidenceCollector:
 
     def __init__(self, run_directory: Path) -> None:
         self._path = run_directory / "verdicts.jsonl"
+        self._skipped_path = run_directory / "skipped.jsonl"
         self._total = 0
         self._done = 0
         self._started = time.monotonic()
@@ -149,6 +154,9 @@ class EvidenceCollector:
             for name, line in report.user_properties:
                 if name == VERDICT_PROPERTY:
                     self._take(cast("dict[str, Any]", line))
+                elif name == SKIPPED_PROPERTY:
+                    with self._skipped_path.open("ab") as file:
+                        file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
                 elif name == NOTE_PROPERTY:
                     print(f"        {line}", flush=True)
             if report.skipped:

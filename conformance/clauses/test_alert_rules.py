@@ -109,6 +109,7 @@ def test_every_alert_is_there_with_all_it_must_say(clause: ClauseRun) -> None:
     clause.judge()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.clause(
     name="alerts_tested_both_ways",
     claims=("OBS-3a",),

@@ -38,7 +38,7 @@ def stack(tmp_path: Path, new_stack: NewStack) -> Stack:
 
 @pytest.mark.clause(
     name="at_least_once",
-    claims=("CON-1a", "CON-3b", "CON-6a", "CON-6b", "CON-5c"),
+    claims=("CON-1a", "CON-3b", "CON-6a", "CON-6b", "CON-5c", "HAR-3c"),
     checker="delivery",
     title="A consumer killed between two steps loses nothing and writes nothing twice",
     minimum_samples=RECORDS,

@@ -75,7 +75,7 @@ def test_two_racing_writers_write_each_range_once(stack: Stack, clause: ClauseRu
 
 @pytest.mark.clause(
     name="two_writers/stale_consumer",
-    claims=("CON-6c",),
+    claims=("CON-6c", "HAR-3c"),
     checker="delivery",
     title="A consumer that slept through its replacement is refused when it wakes, and nothing is lost or twice",
     minimum_samples=3_000,

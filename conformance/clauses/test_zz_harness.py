@@ -2,14 +2,11 @@
 
 Stored histories MUST be judged again to the same verdict without a stack (HAR-6a); every checker MUST catch its
 planted defects and stay silent on clean histories (HAR-6b); what cannot be decided MUST be unknown, never a pass
-(HAR-6c); clauses MUST exist for sequence, delivery, body limits and time limits (HAR-2a); a run MUST give a card in
-every format and a gate that tells failed, unknown and broken apart (HAR-5a). It runs last, on the evidence of the
-clauses before it.
+(HAR-6c); clauses MUST exist for sequence, delivery, body limits and time limits (HAR-2a). It runs last, on the
+evidence of the clauses before it.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +18,10 @@ from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
 from conformance.history import Header, HistoryWriter
 from conformance.judge import judge
-from conformance.run import PROJECT_ROOT
 
 pytestmark = pytest.mark.alone
 
 NEEDED_CHECKERS = {"sequence", "delivery", "request_limits", "time_limits"}
-RUN_DOCUMENT = {
-    "format": 1, "run_id": "crafted", "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:01:00Z",
-    "profile": "smoke", "stack": "embedded", "git_commit": "", "git_dirty": False, "versions": {}, "command": "",
-    "host": {"cores": 2, "memory_bytes": 1, "load_average": [0, 0, 0], "python": "3", "kernel": ""}, "exit_status": 0,
-}  # fmt: skip
 
 
 @pytest.mark.clause(
@@ -111,37 +102,6 @@ def test_what_cannot_be_decided_is_unknown(clause: ClauseRun, tmp_path: Path) ->
     clause.judge()
 
 
-@pytest.mark.clause(
-    name="harness/card_and_gate",
-    claims=("HAR-5a",),
-    checker="facts",
-    title="A run gives HTML, JSON and Markdown cards, and the gate tells passed, failed, unknown and broken apart",
-    minimum_samples=8,
-    remedy="see reports/readiness/gate.py",
-)
-def test_a_run_gives_a_card_and_the_gate_tells_outcomes_apart(clause: ClauseRun, tmp_path: Path) -> None:
-    cases = {"pass": 0, "fail": 1, "unknown": 2}
-    with clause.history() as history:
-        for verdict, status in cases.items():
-            run_directory = crafted_run(tmp_path / verdict, verdict)
-            record_fact(history, f"gate on a run that is {verdict}", status, reports, "gate", run_directory)
-            record_fact(history, f"card of a run that is {verdict}", 0, reports, "card", run_directory)
-            for file in ("index.html", "card.json", "card.md"):
-                record_fact(
-                    history,
-                    f"{file} of a run that is {verdict}",
-                    True,
-                    is_not_empty,
-                    run_directory / file,
-                )
-        empty = crafted_run(tmp_path / "empty", None)
-        record_fact(history, "gate on a run without clauses", 2, reports, "gate", empty)
-        broken = crafted_run(tmp_path / "broken", "pass")
-        (broken / "verdicts.jsonl").write_text("{not json\n")
-        record_fact(history, "gate on malformed evidence", 3, reports, "gate", broken)
-    clause.judge()
-
-
 def verdict_lines(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """The verdicts of the clauses that ran before."""
     run_directory: Path | None = request.config.getoption("--k2-run-dir")
@@ -185,41 +145,6 @@ def outcome_of(path: Path) -> str:
     return judge(path).outcome.value
 
 
-def is_not_empty(path: Path) -> bool:
-    """Whether a file holds more than a title."""
-    return path.stat().st_size > 100
-
-
 def header(checker: str = "facts", minimum_samples: int = 1) -> Header:
     """A header for a crafted history."""
     return Header("crafted", ("HAR-6c",), checker, 0, "embedded", 0, {"minimum_samples": minimum_samples})
-
-
-def crafted_run(directory: Path, verdict: str | None) -> Path:
-    """A run directory with one verdict, or none."""
-    directory.mkdir()
-    (directory / "run.json").write_text(json.dumps(RUN_DOCUMENT))
-    for name in ("verdicts.jsonl", "checkers.jsonl", "mutants.jsonl"):
-        (directory / name).touch()
-    (directory / "checkers.jsonl").write_text(
-        '{"checker":"facts","planted":1,"caught":1,"missed":[],"clean_runs":3,"false_alarms":0}\n'
-    )
-    if verdict is not None:
-        line = {
-            "clause": "crafted", "title": "crafted", "claims": ["HAR-6c"], "verdict": verdict, "reason": "crafted",
-            "remedy": "", "samples": 5, "minimum_samples": 1, "stack": "embedded", "seconds": 0.1, "checker": "facts",
-            "history": None, "history_sha256": None, "findings": [], "retries": 0,
-        }  # fmt: skip
-        (directory / "verdicts.jsonl").write_text(json.dumps(line) + "\n")
-    return directory
-
-
-def reports(command: str, directory: Path) -> int:
-    """Exit status of `python -m reports`; the gate asks for no minimum score."""
-    arguments = ["--min", "0"] if command == "gate" else []
-    return subprocess.run(
-        [sys.executable, "-m", "reports", command, str(directory), *arguments],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        check=False,
-    ).returncode

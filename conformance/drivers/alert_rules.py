@@ -86,6 +86,25 @@ def changed_copy(into: Path, change: Callable[[str, dict[str, Any]], None]) -> P
     return into
 
 
+def hurried_copy(into: Path) -> Path:
+    """A copy whose alerts fire after 8 s, looked at every second; nothing else differs."""
+
+    def hurry(name: str, rule: dict[str, Any]) -> None:
+        if "alert" in rule:
+            # Prometheus takes 5 s to find its Alertmanager after it has read its rules, and tells again after a minute.
+            rule["for"] = "8s"
+
+    changed_copy(into, hurry)
+    for path in (into / "rules").glob("*.yml"):
+        document = yaml.safe_load(path.read_text())
+        for group in document["groups"]:
+            group["interval"] = "1s"
+            # Under its old name it would take over what is pending already.
+            group["name"] += " (hurried)"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return into
+
+
 def failing_alerts(promtool: Promtool, folder: Path, name: str = "*.yml") -> set[str]:
     """Alerts of which a unit test does not hold, in all files of tests or in one.
 

@@ -19,6 +19,7 @@ MODULES = (
     "pyarrow.lib",
     "sqlalchemy.exc",
     "sqlalchemy.orm.exc",
+    "redis.exceptions",
     "k2.errors",
 )
 """Where the libraries that K2 talks to keep their exceptions; the HTTP library is the one the registry client found."""

@@ -17,15 +17,25 @@ from pathlib import Path
 
 _AT_ONCE = 3
 _COPIED = ("k2", "conformance", "pyproject.toml")
+_COPIED_FOR_SERVERS = "deploy"
+_EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A patch and the clause that must fail on it."""
+    """A patch and the clause that must fail on it.
+
+    Attributes:
+        name: of the patch.
+        clause: name, or the beginning of several.
+        breaks: what it breaks, in words.
+        stack: the clause needs one of this kind.
+    """
 
     name: str
     clause: str
     breaks: str
+    stack: str = _EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +54,33 @@ def listed(project_root: Path) -> list[Mutant]:
     return [Mutant(**entry) for entry in document["mutant"]]
 
 
-def run_mutants(project_root: Path) -> list[MutantResult]:
+def exercised(project_root: Path, stack: str) -> list[Mutant]:
+    """Mutants that a run on a stack of some kind can try; says which it cannot.
+
+    Those of the embedded stack are tried on one of their own, whatever the run is on.
+    """
+    every = listed(project_root)
+    chosen = [mutant for mutant in every if mutant.stack in (_EMBEDDED, stack)]
+    for mutant in every:
+        if mutant not in chosen:
+            print(f"mutant {mutant.name}: not exercised, {mutant.clause} needs the {mutant.stack} stack", flush=True)
+    return chosen
+
+
+def run_mutants(project_root: Path, stack: str = _EMBEDDED) -> list[MutantResult]:
     """Run every mutant's clause against it, a few at a time, saying so as it goes."""
-    with started_mutants(project_root, _AT_ONCE) as results:
+    with started_mutants(project_root, _AT_ONCE, stack) as results:
         return results()
 
 
 @contextmanager
-def started_mutants(project_root: Path, at_once: int) -> Iterator[Callable[[], list[MutantResult]]]:
+def started_mutants(
+    project_root: Path, at_once: int, stack: str = _EMBEDDED
+) -> Iterator[Callable[[], list[MutantResult]]]:
     """Mutants under way while the body runs; what is yielded waits for them. Those not begun by then are left out."""
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="mutant")
     try:
-        under_way = [pool.submit(_announced, project_root, mutant) for mutant in listed(project_root)]
+        under_way = [pool.submit(_announced, project_root, mutant) for mutant in exercised(project_root, stack)]
         yield lambda: [mutant.result() for mutant in under_way]
     finally:
         pool.shutdown(cancel_futures=True)
@@ -77,7 +102,7 @@ def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
     """Apply the patch to a copy of the project and run the clause there."""
     with tempfile.TemporaryDirectory(prefix="k2-mutant-") as directory:
         copy = Path(directory)
-        for name in _COPIED:
+        for name in (*_COPIED, *([] if mutant.stack == _EMBEDDED else [_COPIED_FOR_SERVERS])):
             source = project_root / name
             if source.is_dir():
                 # With the compiled kernels, which are found by their source's path and time.
@@ -92,16 +117,16 @@ def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
             return MutantResult(
                 mutant.name, mutant.clause, "unknown", f"the patch does not apply: {applied.stderr.strip()[:200]}"
             )
-        return _judge(mutant, _verdicts(copy, mutant.clause))
+        return _judge(mutant, _verdicts(copy, mutant))
 
 
-def _verdicts(copy: Path, clause: str) -> list[dict[str, str]]:
+def _verdicts(copy: Path, mutant: Mutant) -> list[dict[str, str]]:
     run_directory = copy / "run"
     run_directory.mkdir()
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "conformance/clauses", "-q", "-p", "no:cacheprovider"),
-            *(f"--k2-run-dir={run_directory}", f"--k2-only={clause}"),
+            *(f"--k2-run-dir={run_directory}", f"--k2-only={mutant.clause}", f"--k2-stack={mutant.stack}"),
         ],
         cwd=copy,
         capture_output=True,

@@ -11,6 +11,7 @@ from conformance.checkers.registry import CHECKERS
 from conformance.checkers.verdict import Checker, Outcome, Verdict, run_checker
 from conformance.planted import (
     audit,
+    chaos,
     checkpoint,
     consumer_metrics,
     contract,
@@ -21,6 +22,7 @@ from conformance.planted import (
     freshness,
     hostile_requests,
     letter_files,
+    overload,
     planted_faults,
     provenance,
     replay,
@@ -40,6 +42,7 @@ SUITES: tuple[Suite, ...] = (
     time_limits.SUITE,
     dead_letters.SUITE,
     audit.SUITE,
+    chaos.SUITE,
     facts.SUITE,
     fates.SUITE,
     freshness.SUITE,
@@ -52,6 +55,7 @@ SUITES: tuple[Suite, ...] = (
     slow_clients.SUITE,
     planted_faults.SUITE,
     sandbox.SUITE,
+    overload.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)
 

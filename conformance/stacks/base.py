@@ -49,10 +49,86 @@ class Outage(enum.Enum):
     """The brokers close their connections and accept none."""
     BROKER_HUNG = "broker_hung"
     """The brokers do not answer, their connections stay open."""
+    ANSWERS_LOST = "answers_lost"
+    """The brokers get and do what they are asked, their answers get lost, and in the end their connections break."""
+    REGISTRY_DOWN = "registry_down"
+    """The Schema Registry closes its connections and accepts none."""
+    CATALOG_DOWN = "catalog_down"
+    """The catalog's database closes its connections and accepts none."""
     CATALOG_LOCKED = "catalog_locked"
     """Somebody else holds a lock on the catalog that lets nobody read or write it."""
+    SINK_SLOW = "sink_slow"
+    """Tables take in little: the object store is sent 96 KB/s on each connection, or the catalog can be had for a fifth
+    of a second in every two and a half."""
+    DISK_FULL = "disk_full"
+    """The disk under the warehouse is full; only of a stack whose warehouse was limited before it was started."""
     WAREHOUSE_AWAY = "warehouse_away"
     """No file of the warehouse can be read or written."""
+
+
+class Servers(Protocol):
+    """What can be done to real servers, each called by its name: "kafka-1", "object-store"; see container_faults.
+
+    `killed`, `paused` and `parted` undo at their end what they did.
+    """
+
+    def names(self) -> list[str]:
+        """Every server there is."""
+
+    def bootstrap_servers(self) -> str:
+        """The brokers' addresses, past everything that stands in front of them."""
+
+    def leaders(self, topic: str) -> Mapping[int, str]:
+        """The broker that leads each partition of a topic; a partition that nobody leads is left out."""
+
+    def set_session(self, group: str, timeout_ms: int, heartbeat_interval_ms: int) -> None:
+        """How long members of a group that the brokers rule (KIP-848) may be silent, and how often they speak."""
+
+    def kill(self, service: str) -> None:
+        """End a server as a power cut does; what it has on disk stays."""
+
+    def start(self, service: str) -> None:
+        """Start a server that has ended, and wait until it is well."""
+
+    def pause(self, service: str) -> None:
+        """Freeze a server: its connections stay, and nobody answers."""
+
+    def unpause(self, service: str) -> None:
+        """Let a frozen server go on."""
+
+    def disconnect(self, service: str) -> None:
+        """Part a server from all others, and from this host."""
+
+    def connect(self, service: str) -> None:
+        """Put a parted server back."""
+
+    def killed(self, *services: str) -> AbstractContextManager[None]:
+        """Servers are dead for as long as the context lasts."""
+
+    def paused(self, *services: str) -> AbstractContextManager[None]:
+        """Servers are frozen for as long as the context lasts."""
+
+    def parted(self, *services: str) -> AbstractContextManager[None]:
+        """Servers are parted from all others for as long as the context lasts."""
+
+
+class Monitoring(Protocol):
+    """Alertmanager, and Prometheus, which asks every process of the platform and has the rules of deploy/prometheus."""
+
+    @property
+    def prometheus_url(self) -> str:
+        """Where it is."""
+
+    @property
+    def alertmanager_url(self) -> str:
+        """Where it is."""
+
+    @property
+    def instances(self) -> str:
+        """A regular expression of the label `instance` that this platform's processes have, and no other's."""
+
+    def rules(self, folder: Path) -> AbstractContextManager[None]:
+        """Have Prometheus go by the rules of a folder instead, for as long as the context lasts."""
 
 
 class PowerMissingError(Exception):
@@ -71,6 +147,13 @@ class Stack(Protocol):
     def start(self) -> None:
         """Bring up what all processes need (broker, catalog, tables)."""
 
+    def limit_warehouse(self, size_bytes: int) -> None:
+        """Have the warehouse on a disk of its own, of this size; to be called before `start`.
+
+        Raises:
+            PowerMissingError: that cannot be done on a stack of this kind.
+        """
+
     def start_consumer(
         self,
         data_type: str,
@@ -82,8 +165,10 @@ class Stack(Protocol):
         With a plan it signals itself, or misses answers.
         """
 
-    def start_feed(self, rate_per_second: float, seed: int) -> ChildProcess:
-        """Start a process that sends records of the synthetic exchange without end."""
+    def start_feed(
+        self, rate_per_second: float, seed: int, *options: str, environment: Mapping[str, str] | None = None
+    ) -> ChildProcess:
+        """Start a process that sends records of the synthetic exchange without end; `options` are of `k2 feed`."""
 
     def start_api(self, environment: Mapping[str, str] | None = None) -> str:
         """Start an API process, with settings changed by environment variables, and return its address."""
@@ -96,6 +181,20 @@ class Stack(Protocol):
 
         Raises:
             PowerMissingError: that cannot be done on a stack of this kind.
+        """
+
+    def servers(self) -> Servers:
+        """Hands on the servers themselves; what is done to them every platform on them meets.
+
+        Raises:
+            PowerMissingError: a stack of this kind has no servers, or they are not ours to touch.
+        """
+
+    def monitoring(self) -> Monitoring:
+        """Hands on the servers that watch the platform.
+
+        Raises:
+            PowerMissingError: a stack of this kind has none, or they do not reach its processes.
         """
 
     def impatience(self) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from k2.embedded.processes import ChildProcess
 
 _PATIENCE_SECONDS = 10.0
+_HELD_SECONDS, _FREE_SECONDS = 2.3, 0.2
 
 
 @contextmanager
@@ -30,6 +32,26 @@ def locked(catalog: Path) -> Iterator[None]:
             yield
         finally:
             connection.execute("ROLLBACK")
+
+
+@contextmanager
+def slow(catalog: Path) -> Iterator[None]:
+    """Another process holds the catalog's only lock again and again, and lets others have it for a moment."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.is_set():
+            with locked(catalog):
+                over.wait(_HELD_SECONDS)
+            over.wait(_FREE_SECONDS)
+
+    thread = threading.Thread(target=go_on, name="slow catalog")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pyarrow import fs
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from conformance.stacks.base import Outage, PowerMissingError
+from conformance.stacks.base import Monitoring, Outage, PowerMissingError, Servers
 from conformance.stacks.containers.kafka_cluster import KafkaCluster
 from conformance.stacks.containers.run_secrets import write_private
 from conformance.stacks.processes import PlatformProcesses
@@ -103,9 +103,21 @@ class ExternalStack(PlatformProcesses):
         self._cluster.create_topics(all_topics(self.settings.kafka.topic_prefix), self._partitions)
         create_tables(self.settings)
 
+    def limit_warehouse(self, size_bytes: int) -> None:
+        """Not here."""
+        raise PowerMissingError("somebody else's warehouse has the disk it has")
+
     def outage(self, kind: Outage) -> AbstractContextManager[None]:
         """Not here: others may use these servers."""
         raise PowerMissingError(f"somebody else's servers are not touched: no {kind.value.replace('_', ' ')}")
+
+    def servers(self) -> Servers:
+        """Not here."""
+        raise PowerMissingError("somebody else's servers are not killed, frozen or parted")
+
+    def monitoring(self) -> Monitoring:
+        """Not here: somebody else's Prometheus does not know this host's processes."""
+        raise PowerMissingError("somebody else's Prometheus does not ask the processes of this host")
 
     def impatience(self) -> Mapping[str, str]:
         """Nothing is locked here."""

@@ -57,10 +57,12 @@ class PlatformProcesses(ABC):
         launcher = ["conformance.stacks.consumer_launcher", *place, "--data-type", data_type]
         return self._spawn(role, [*launcher, "--evidence", str(plan.evidence), *planned], environment)
 
-    def start_feed(self, rate_per_second: float, seed: int) -> ChildProcess:
-        """Start a process that sends records of the synthetic exchange without end."""
-        source = ["--synthetic", "--seed", str(seed), "--rate", str(rate_per_second)]
-        return self._spawn("feed", ["k2.cli", "--data-dir", str(self.directory), "feed", *source])
+    def start_feed(
+        self, rate_per_second: float, seed: int, *options: str, environment: Mapping[str, str] | None = None
+    ) -> ChildProcess:
+        """Start a process that sends records of the synthetic exchange without end; `options` are of `k2 feed`."""
+        source = ["--synthetic", "--seed", str(seed), "--rate", str(rate_per_second), *options]
+        return self._spawn("feed", ["k2.cli", "--data-dir", str(self.directory), "feed", *source], environment)
 
     def start_api(self, environment: Mapping[str, str] | None = None) -> str:
         """Start an API process on a free port and return its address."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from k2.assembly.safeguards import consumer_monitor, storage_probes, watching
+from k2.assembly.state import open_checkpoint_cache
 from k2.assembly.surroundings import exported_surroundings
 from k2.assembly.tables import open_catalog
 from k2.clock import Clock, SystemClock
@@ -43,6 +44,7 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
     breakers = CircuitBreakers(settings.breaker, metrics, clock)
     record_type, catalog = RECORD_TYPES[settings.consumer.data_type], open_catalog(settings, breakers)
     catalog.evolve_table(record_type)
+    cache, cache_probes = open_checkpoint_cache(settings.state, breakers, metrics, clock)
     writer = TableWriter(
         record_type,
         catalog,
@@ -50,11 +52,12 @@ def build_consumer(settings: Settings, metrics: Metrics, on_step: OnStep = ignor
         metrics,
         clock,
         lambda: str(uuid.uuid4()),
+        cache,
     )
     broker = breakers[Dependency.BROKER]
     check_broker(settings.kafka, breaker=broker)
     registry = open_registry(settings.kafka, breakers)
-    probes = dict(storage_probes(catalog))
+    probes = {**storage_probes(catalog), **cache_probes}
     if settings.kafka.schema_registry_url != PACKAGED_REGISTRY:
         probes[Dependency.SCHEMA_REGISTRY] = registry.look
 

@@ -15,6 +15,7 @@ from k2.resilience.reachability import (
     HTTP_GREETING,
     KAFKA_GREETING,
     POSTGRESQL_GREETING,
+    REDIS_GREETING,
     Reachability,
     ServerAddress,
 )
@@ -32,6 +33,8 @@ _PROTOCOLS = {
     "postgresql": (5432, POSTGRESQL_GREETING),
     "http": (80, HTTP_GREETING),
     "https": (443, b""),
+    "redis": (6379, REDIS_GREETING),
+    "rediss": (6379, b""),
 }
 
 
@@ -71,7 +74,7 @@ def exported_markets_and_compaction(catalog: IcebergCatalog, metrics: Metrics, c
 
 
 def server_addresses(settings: Settings) -> tuple[ServerAddress, ...]:
-    """Every server the settings name: brokers, registries, the catalog's database, the object store."""
+    """Every server the settings name: brokers, registries, the catalog's database, the object store, Redis."""
     storage = settings.storage
     named = [(Dependency.BROKER, f"kafka://{one}") for one in _parts(settings.kafka.bootstrap_servers)]
     if settings.kafka.schema_registry_url != PACKAGED_REGISTRY:
@@ -79,6 +82,9 @@ def server_addresses(settings: Settings) -> tuple[ServerAddress, ...]:
     named.append((Dependency.CATALOG, storage.catalog_uri))
     if storage.s3_endpoint is not None:
         named.append((Dependency.OBJECT_STORE, storage.s3_endpoint))
+    if settings.state.kind == "redis":
+        scheme = "rediss" if settings.state.redis_tls else "redis"
+        named.append((Dependency.REDIS, f"{scheme}://{settings.state.redis_address}"))
     return tuple(server for dependency, url in named if (server := _server(dependency, url)) is not None)
 
 
@@ -87,6 +93,8 @@ def written_directories(settings: Settings, warehouse: str) -> tuple[Path, ...]:
     folders = [settings.storage.audit_log.parent, settings.dead_letters.directory]
     if settings.query.cache_directory is not None:
         folders.append(settings.query.cache_directory)
+    if settings.state.kind in ("sqlite", "redis"):
+        folders.append(settings.state.sqlite_path.parent)
     if is_local(warehouse):
         folders.append(Path(local_path(warehouse)))
     return tuple(dict.fromkeys(folder.absolute() for folder in folders))

@@ -113,8 +113,9 @@ class AssignedPartitions:
 
     def _load_state(self, entry: PartitionProgress | None) -> PartitionState:
         if entry is None or entry.state_path is None:
-            return PartitionState.empty(self._settings.sequence)
-        return PartitionState.from_arrow(self._writer.read_state(entry.state_path), self._settings.sequence)
+            return PartitionState.empty(self._settings.sequence, self._settings.deduplication)
+        state = self._writer.read_state(entry.state_path)
+        return PartitionState.from_arrow(state, self._settings.sequence, self._settings.deduplication)
 
     def _check_cluster(self, progress: Progress) -> None:
         known = progress.cluster_ids()

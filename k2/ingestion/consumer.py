@@ -307,6 +307,8 @@ class MarketDataConsumer:
         self._metrics.observe("k2_consumer_delivery_seconds", delivery_seconds, kind)
         count("k2_messages_received_total", kind, len(batch.polled.messages))
         count("k2_duplicates_detected_total", kind, judged.duplicates)
+        for outcome, number in judged.looked_up._asdict().items():
+            count("k2_identifiers_looked_up_total", {**kind, "outcome": outcome}, number)
         count("k2_sequence_keys_forgotten_total", kind, judged.keys_forgotten)
         for tracker, number in judged.numbers_lost.items():
             count("k2_sequence_numbers_lost_total", {**kind, "tracker": tracker}, number)

@@ -2,14 +2,17 @@
 
 Two trackers share one code and one checkpoint. The session tracker follows the numbers the feed gives its own records,
 so it knows exactly what was already taken; a number it knows is a duplicate and goes no further. The source tracker
-follows the exchange's numbers among the rest, and finds the exchange's gaps.
+follows the exchange's numbers among the rest, and finds the exchange's gaps. Where the exchange gives a record an id
+and no number, the window of known ids tells whether it has come before.
 
-What the table gets: every record except duplicates. A duplicate is a number that is known to have been seen; a number
-merely judged DUPLICATE or TOO_OLD by its distance, without having been seen, is kept and flagged late.
+What the table gets: every record except duplicates. A duplicate is a number, or the same record under an id, that is
+known to have been seen; a number merely judged DUPLICATE or TOO_OLD by its distance, without having been seen, is kept
+and flagged late.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,43 +20,59 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2.errors import ProgressError
+from k2.ingestion.identifier_window import CHECKPOINT_SCHEMA, IdentifierWindow
 from k2.ingestion.log_reader import Place, PolledBatch
+from k2.ingestion.record_identity import RecordIdentities
 from k2.ingestion.sequence_batch import SequenceBatchResult, SequenceBatchTracker
 from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
 from k2.records.decode import DecodedBatch, Reject
 from k2.records.definition import EXCHANGES, RecordType
 from k2.records.schemas import TIMESTAMP_TYPE, table_schema
 from k2.records.validation import Action, Mask, QualityFlag, Rule, rules_for
-from k2.settings import SequenceSettings
+from k2.settings import DeduplicationSettings, SequenceSettings
 
-SOURCE, SESSION = "source", "session"
+SOURCE, SESSION, IDENTIFIERS = "source", "session", "identifiers"
+DEFAULT_DEDUPLICATION = DeduplicationSettings()
 _KEY_PARTS = {SOURCE: 2, SESSION: 3}
 _NEVER_A_RESET = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """The two trackers of one partition."""
+    """What is known of one partition's records: the two trackers, and the ids of records that no tracker follows."""
 
     source: SequenceBatchTracker
     session: SequenceBatchTracker
+    identifiers: IdentifierWindow
 
     @classmethod
-    def empty(cls, settings: SequenceSettings) -> "PartitionState":
-        """Trackers that have seen nothing."""
-        return cls(SequenceBatchTracker(settings), SequenceBatchTracker(_session_settings(settings)))
+    def empty(
+        cls, settings: SequenceSettings, deduplication: DeduplicationSettings = DEFAULT_DEDUPLICATION
+    ) -> "PartitionState":
+        """A state that has seen nothing."""
+        return cls(
+            SequenceBatchTracker(settings),
+            SequenceBatchTracker(_session_settings(settings)),
+            IdentifierWindow(deduplication),
+        )
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, settings: SequenceSettings) -> "PartitionState":
-        """Trackers that continue from a checkpoint of this or an earlier format.
+    def from_arrow(
+        cls,
+        table: pa.Table,
+        settings: SequenceSettings,
+        deduplication: DeduplicationSettings = DEFAULT_DEDUPLICATION,
+    ) -> "PartitionState":
+        """A state that continues from a checkpoint of this or an earlier format.
 
         Raises:
-            ProgressError: the checkpoint is of a format this code does not know, or no trackers can have written it.
+            ProgressError: the checkpoint is of a format this code does not know, or no state can have written it.
         """
-        parts = _tracker_parts(table)
+        parts = _parts(table)
         return cls(
             SequenceBatchTracker.from_arrow(parts[SOURCE], settings, _KEY_PARTS[SOURCE]),
             SequenceBatchTracker.from_arrow(parts[SESSION], _session_settings(settings), _KEY_PARTS[SESSION]),
+            IdentifierWindow.from_arrow(parts[IDENTIFIERS], deduplication),
         )
 
     @property
@@ -62,12 +81,27 @@ class PartitionState:
         return self.source.keys_forgotten + self.session.keys_forgotten
 
     def to_arrow(self) -> pa.Table:
-        """Both trackers' checkpoints as one table, told apart by the column `tracker`."""
+        """The checkpoints of all as one table, told apart by the column `tracker`.
+
+        Known ids have rows of their own, null in the columns of the trackers; without any there is no column for them.
+        """
         parts = [
             table.append_column("tracker", pa.array([name] * table.num_rows, pa.string()))
-            for name, table in ((SOURCE, self.source.to_arrow()), (SESSION, self.session.to_arrow()))
+            for name, table in (
+                (SOURCE, self.source.to_arrow()),
+                (SESSION, self.session.to_arrow()),
+                (IDENTIFIERS, self.identifiers.to_arrow()),
+            )
+            if table.num_rows or name != IDENTIFIERS
         ]
-        return pa.concat_tables(parts)
+        return pa.concat_tables(parts, promote_options="default")
+
+
+class LookedUp(NamedTuple):
+    """What became of the ids that the filter took for known ones."""
+
+    known: int
+    new: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +115,7 @@ class JudgedBatch:
         events: how often each sequence event was found.
         gaps_by_exchange: gaps opened, by exchange.
         duplicates: records recognised as already taken.
+        looked_up: ids that the filter took for known ones, so that they were looked up.
         numbers_lost: missing numbers that were given up, by tracker (SOURCE, SESSION).
         keys_forgotten: keys the bound on keys has pushed out of the states.
     """
@@ -91,6 +126,7 @@ class JudgedBatch:
     events: Mapping[SequenceEvent, int]
     gaps_by_exchange: Mapping[str, int]
     duplicates: int
+    looked_up: LookedUp
     numbers_lost: Mapping[str, int]
     keys_forgotten: int
 
@@ -106,6 +142,7 @@ class BatchJudge:
     def __init__(self, record_type: RecordType, exchanges: Sequence[str] = EXCHANGES) -> None:
         self._rules = rules_for(record_type, exchanges)
         self._schema = table_schema(record_type)
+        self._identities = RecordIdentities(record_type)
 
     def judge(self, polled: PolledBatch, decoded: DecodedBatch, states: Mapping[Place, PartitionState]) -> JudgedBatch:
         """Judge one batch; the states take in what they see, so they are worthless if the batch is not committed."""
@@ -113,7 +150,8 @@ class BatchJudge:
         kept: list[pa.Table] = []
         results: list[SequenceBatchResult] = []
         gaps: dict[str, int] = {}
-        duplicates, lost = 0, {SOURCE: 0, SESSION: 0}
+        duplicates, known_ids, lost = 0, 0, {SOURCE: 0, SESSION: 0}
+        hits_before = sum(state.identifiers.filter_hits for state in states.values())
         forgotten_before = sum(state.keys_forgotten for state in states.values())
         for topic_index, partition in _places(polled, decoded):
             place = (polled.topic_names[topic_index], partition)
@@ -127,13 +165,26 @@ class BatchJudge:
             lost[SESSION] += by_session.lost
             _count_gaps(gaps, records, unseen, result)
             keep, late = _fate(unseen, result)
+            known_ids += self._drop_known_ids(keep, records, states[place])
             duplicates += len(records) - int(keep.sum())
             part = self._rows(records, decoded, polled, here, flags[here] | late, result, unseen)
             kept.append(part.filter(pa.array(keep)) if not keep.all() else part)
         rows = pa.concat_tables(kept) if kept else self._schema.empty_table()
         events = {event: sum(result.counts[event] for result in results) for event in SequenceEvent}
         keys_forgotten = sum(state.keys_forgotten for state in states.values()) - forgotten_before
-        return JudgedBatch(rows, rejects, _count_flags(rows), events, gaps, duplicates, lost, keys_forgotten)
+        hits = sum(state.identifiers.filter_hits for state in states.values()) - hits_before
+        looked_up = LookedUp(known_ids, hits - known_ids)
+        return JudgedBatch(rows, rejects, _count_flags(rows), events, gaps, duplicates, looked_up, lost, keys_forgotten)
+
+    def _drop_known_ids(self, keep: Mask, records: pa.RecordBatch, state: PartitionState) -> int:
+        """Take records that came before under their id out of `keep`; how many. The others' ids are known now."""
+        identified = self._identities.identified(records)
+        if identified is None:
+            return 0
+        chosen = identified & keep
+        known = state.identifiers.recognise(self._identities.of(records, chosen))
+        keep[np.flatnonzero(chosen)[known]] = False
+        return int(known.sum())
 
     def _validate(self, decoded: DecodedBatch) -> tuple[Mask, npt.NDArray[np.int32], tuple[Reject, ...]]:
         count = decoded.columns.num_rows
@@ -186,17 +237,24 @@ class BatchJudge:
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _tracker_parts(table: pa.Table) -> dict[str, pa.Table]:
-    """The rows of each tracker, without the column that tells them apart."""
+def _parts(table: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each part of the state in its own columns, without the column that tells them apart."""
     if table.column_names.count("tracker") != 1:
         raise ProgressError("the state checkpoint has no tracker column: it was not written by K2")
     trackers = table.column("tracker").to_pylist()
-    if not set(trackers) <= set(_KEY_PARTS):
+    if not set(trackers) <= {*_KEY_PARTS, IDENTIFIERS}:
         raise ProgressError("the state checkpoint has rows of no known tracker: it was altered, or not written by K2")
-    return {
+    columns = [name for name in CHECKPOINT_SCHEMA.names if name in table.column_names]
+    parts = {
         name: table.filter(pa.array([tracker == name for tracker in trackers], pa.bool_())).drop_columns(["tracker"])
-        for name in _KEY_PARTS
+        for name in (*_KEY_PARTS, IDENTIFIERS)
     }
+    known_ids = parts.pop(IDENTIFIERS).select(columns)
+    if known_ids.schema.remove_metadata() != CHECKPOINT_SCHEMA:
+        if IDENTIFIERS in trackers:
+            raise ProgressError("the state checkpoint has known ids and no column for them: it was altered")
+        known_ids = CHECKPOINT_SCHEMA.empty_table()
+    return {**{name: part.drop_columns(columns) for name, part in parts.items()}, IDENTIFIERS: known_ids}
 
 
 def _session_settings(settings: SequenceSettings) -> SequenceSettings:

@@ -6,7 +6,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from k2.errors import K2Error
+from k2.errors import K2Error, UnavailableError
 from k2.resilience.circuit_breaker import CircuitBreaker, guarded
 from k2.resilience.failures import translated
 from k2.settings import KafkaSettings
@@ -43,15 +43,24 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
-        "session.timeout.ms": settings.session_timeout_ms,
-        "heartbeat.interval.ms": settings.heartbeat_interval_ms,
+        **_membership(settings),
         "max.poll.interval.ms": settings.max_poll_interval_ms,
-        "partition.assignment.strategy": "cooperative-sticky",
         "enable.partition.eof": False,
         "fetch.queue.backoff.ms": 5,
         "queued.min.messages": 100_000,
         "fetch.message.max.bytes": 10_000_000,
         "topic.metadata.refresh.interval.ms": 30_000,
+    }
+
+
+def _membership(settings: KafkaSettings) -> dict[str, Any]:
+    """How the group is kept; either way only the partitions that move stand still."""
+    if settings.group_protocol == "consumer":
+        return {"group.protocol": "consumer"}
+    return {
+        "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": settings.heartbeat_interval_ms,
+        "partition.assignment.strategy": "cooperative-sticky",
     }
 
 
@@ -100,12 +109,16 @@ def _offsets(
     asked = admin.list_offsets(
         {TopicPartition(*place): spec for place in places}, request_timeout=ANSWER_TIMEOUT_SECONDS
     )
-    return {
-        (place.topic, place.partition): int(
-            asking_broker(answer.result, f"asking for the offsets of {place.topic}/{place.partition}", breaker).offset
-        )
-        for place, answer in asked.items()
-    }
+    return {(place.topic, place.partition): _told(place, answer.result, breaker) for place, answer in asked.items()}
+
+
+def _told(place: TopicPartition, ask: Callable[[], Any], breaker: CircuitBreaker | None) -> int:
+    where = f"{place.topic}/{place.partition}"
+    offset = int(asking_broker(ask, f"asking for the offsets of {where}", breaker).offset)
+    if offset < 0:
+        # An answer without error and without offset: a broker that comes up knows its partitions before their logs.
+        raise UnavailableError(f"the broker knows no offset of {where} yet ({offset}); {_REMEDY}")
+    return offset
 
 
 def unavailable(error: KafkaException | KafkaError, doing: str) -> K2Error:

@@ -166,7 +166,7 @@ class MarketDataProducer:
         except KafkaException as raised:
             raise _refused_by_client(account, to, raised.args[0]) from raised
         if not has_room:
-            self._gate.queue_full(account, to, [0], tell_if_shed)
+            self._gate.queue_full(account, to, [0], tell_if_shed, queue.full_seconds())
 
     def produce_batch(
         self,
@@ -222,7 +222,7 @@ class MarketDataProducer:
         others = [(places[id(one)], one["_error"]) for one in left if one["_error"].code() != KafkaError._QUEUE_FULL]
         refused = self._refused(account, to, others, on_delivery)
         if full:
-            self._gate.queue_full(account, to, full, on_delivery)
+            self._gate.queue_full(account, to, full, on_delivery, queue.full_seconds())
         return BatchResult(len(messages) - len(left), len(full), (*batch.refusals, *refused))
 
     def poll(self) -> None:

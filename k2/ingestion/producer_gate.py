@@ -14,6 +14,9 @@ from k2.ingestion.producer_account import (
 from k2.resilience.circuit_breaker import CircuitBreaker
 from k2.settings import ProducerSettings
 
+STANDSTILL_SECONDS = 1.0
+"""A queue that lets nobody in for so long means that the broker is away; one that moves, that it is slow."""
+
 
 class ProducerGate:
     """Turns records away while the broker is left alone, and those a full queue had no room for.
@@ -45,9 +48,14 @@ class ProducerGate:
         return False
 
     def queue_full(
-        self, account: ProducerAccount, topic: str, indices: Sequence[int], tell: OnBatchDelivery | None
+        self,
+        account: ProducerAccount,
+        topic: str,
+        indices: Sequence[int],
+        tell: OnBatchDelivery | None,
+        full_seconds: float,
     ) -> None:
-        """Turn away records that were admitted and found no room.
+        """Turn away records that were admitted and found no room, nor anybody else for so many seconds.
 
         Raises:
             DeliveryError: the policy is to raise.
@@ -56,7 +64,7 @@ class ProducerGate:
             f"the queue to {topic} stayed full for {self._settings.queue_full_timeout_seconds:g} s, "
             f"records not sent: {len(indices)}; the broker does not keep up, or is away"
         )
-        if self._breaker is not None:
+        if self._breaker is not None and full_seconds >= STANDSTILL_SECONDS:
             self._breaker.failed(error)
         self._turn_away(account, QUEUE_FULL, error, topic, indices, tell)
 

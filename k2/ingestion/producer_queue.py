@@ -81,6 +81,11 @@ class ProducerQueue:
             messages = full
         return refused
 
+    def full_seconds(self) -> float:
+        """For how long no record has got in because the queue was full; 0 if the last one did."""
+        full_since_ns = self._full_since_ns
+        return 0.0 if full_since_ns is None else (self._clock.monotonic_ns() - full_since_ns) / 1e9
+
     def poll(self, timeout_seconds: float = 0.0) -> None:
         """Run the callbacks that are due, waiting for the first of them."""
         try:

@@ -17,7 +17,7 @@ ANSWER_TIMEOUT_SECONDS = 10.0
 COMPATIBILITY = "BACKWARD"
 """A new schema must read what was written with the one before: consumers are upgraded first."""
 _AT_LEAST_BACKWARD = (COMPATIBILITY, "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE")
-_NOT_FOUND = 404
+_NOT_FOUND, _CONFLICT = 404, 409
 
 
 class RemoteRegistry:
@@ -48,7 +48,7 @@ class RemoteRegistry:
         subject = f"{topic(asset_class, record_type.data_type, self._topic_prefix)}-value"
         with guarded(self._breaker), translating(f"registering the schema of {subject} at {self._url}"):
             if self._compatibility(subject) not in _AT_LEAST_BACKWARD:
-                self._client.set_compatibility(subject, COMPATIBILITY)
+                self._demand_compatibility(subject)
             return int(self._client.register_schema(subject, Schema(json.dumps(avro_schema(record_type)), "AVRO")))
 
     def writer_schema(self, schema_id: int) -> dict[str, Any]:
@@ -77,6 +77,14 @@ class RemoteRegistry:
         """
         with guarded(self._breaker), translating(f"asking the schema registry at {self._url} for its configuration"):
             self._client.get_config()
+
+    def _demand_compatibility(self, subject: str) -> None:
+        try:
+            self._client.set_compatibility(subject, COMPATIBILITY)
+        except SchemaRegistryError as error:
+            # Registries that keep it as a rule refuse the second of two producers that start at the same moment.
+            if error.http_status_code != _CONFLICT or self._compatibility(subject) not in _AT_LEAST_BACKWARD:
+                raise
 
     def _compatibility(self, subject: str) -> str | None:
         """The subject's own compatibility; None where nobody has set it, for then the server's default would hold."""

@@ -60,6 +60,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("k2_sequence_numbers_lost_total", _COUNTER, "Missing numbers given up.", ("data_type", "tracker")),
     Metric("k2_sequence_keys_forgotten_total", _COUNTER, "Keys the bound pushed out of a state.", ("data_type",)),
     Metric("k2_duplicates_detected_total", _COUNTER, "Records recognised and not written again.", ("data_type",)),
+    Metric("k2_identifiers_looked_up_total", _COUNTER, "Ids looked up: known, new.", ("data_type", "outcome")),
     Metric("k2_consumer_lag_messages", _GAUGE, "Messages in the log not yet in the table.", ("data_type", "partition")),
     Metric("k2_consumer_lag_seconds", _GAUGE, "Age of the newest record in the table.", ("data_type",)),
     Metric("k2_consumer_batch_rows", _HISTOGRAM, "Messages in a batch.", ("data_type",), ROW_BUCKETS),
@@ -85,6 +86,8 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("k2_table_freshness_seconds", _GAUGE, "Age of the newest record.", ("data_type", "exchange")),
     Metric("k2_table_silence_seconds", _GAUGE, "Time since rows last came in.", ("data_type", "exchange")),
     Metric("k2_table_compaction_age_seconds", _GAUGE, "Time since files were last compacted.", ("data_type",)),
+    Metric("k2_state_cache_reads_total", _COUNTER, "Checkpoints asked of a state store.", ("store", "outcome")),
+    Metric("k2_state_cache_writes_total", _COUNTER, "Checkpoints put into a state store.", ("store", "outcome")),
     # what surrounds a process
     Metric("k2_market_open", _GAUGE, "1 while an exchange trades, 0 while it is closed.", ("exchange",)),
     Metric("k2_dependency_up", _GAUGE, "1 if a server answers, 0 if not.", ("dependency", "address")),

@@ -61,6 +61,7 @@ class RecordType:
         table: Iceberg identifier ("market_data.trades_v2").
         fields: in wire order.
         is_continuous: whether records keep coming while the exchange is open, so that silence means something is wrong.
+        identifier: the field with the exchange's id of a record, which two deliveries of it share; None without one.
     """
 
     name: str
@@ -68,6 +69,7 @@ class RecordType:
     table: str
     fields: tuple[Field, ...]
     is_continuous: bool = True
+    identifier: str | None = None
 
     @property
     def revision(self) -> int:
@@ -122,6 +124,7 @@ TRADE = RecordType(
         _CONDITIONS,
         _VENDOR_DATA,
     ),
+    identifier="trade_id",
 )
 
 QUOTE = RecordType(
@@ -139,6 +142,7 @@ QUOTE = RecordType(
         _CONDITIONS,
         _VENDOR_DATA,
     ),
+    identifier="quote_id",
 )
 
 REFERENCE_DATA = RecordType(

@@ -15,6 +15,11 @@ class Dependency(StrEnum):
     SCHEMA_REGISTRY = "schema_registry"
     CATALOG = "catalog"
     OBJECT_STORE = "object_store"
+    REDIS = "redis"
+
+
+CACHES = frozenset({Dependency.REDIS})
+"""What everything works without: that one of these is away is shown, and is no reason to shed anything."""
 
 
 class CircuitBreakers:
@@ -41,6 +46,7 @@ class CircuitBreakers:
             return made
 
     def away_seconds(self) -> dict[str, float]:
-        """For each dependency of this process, for how long its breaker has not been closed; 0 while it is."""
+        """For how long each breaker has not been closed; 0 while it is. Caches are not among them."""
         with self._lock:
-            return {str(dependency): breaker.away_seconds() for dependency, breaker in self._made.items()}
+            made = [(dependency, breaker) for dependency, breaker in self._made.items() if dependency not in CACHES]
+        return {str(dependency): breaker.away_seconds() for dependency, breaker in made}

@@ -19,6 +19,8 @@ KAFKA_GREETING = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
 POSTGRESQL_GREETING = bytes.fromhex("00000008 04d2162f")
 """SSLRequest, which is answered with one byte before anybody has to say who he is."""
 HTTP_GREETING = b"HEAD / HTTP/1.0\r\n\r\n"
+REDIS_GREETING = b"PING\r\n"
+"""Answered also where somebody has to say who he is first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class TableReader:
         self._loaded: dict[str, tuple[str, Table]] = {}
         self._snapshots: dict[int, tuple[_FileBounds, ...]] = {}
         self._manifests: dict[str, tuple[_FileBounds, ...]] = {}
-        self._states: dict[str, pa.Table] = {}
+        self._gaps: dict[str, tuple[OpenGap, ...]] = {}
 
     def tables(self) -> tuple[str, ...]:
         """Identifiers of all tables."""
@@ -177,7 +177,7 @@ class TableReader:
             gap
             for partition in progress.partitions.values()
             if partition.state_path is not None
-            for gap in _gaps_of(self._state(loaded, partition.state_path))
+            for gap in self._open_gaps(loaded, partition.state_path)
             if (exchange is None or gap.exchange == exchange) and (symbol is None or gap.symbol == symbol)
         ]
         return tuple(sorted(gaps, key=lambda gap: (gap.exchange, gap.symbol, gap.tracker, gap.first_missing)))
@@ -241,17 +241,18 @@ class TableReader:
                 _keep(self._manifests, manifest.manifest_path, kept)
         return kept
 
-    def _state(self, table: Table, path: str) -> pa.Table:
+    def _open_gaps(self, table: Table, path: str) -> tuple[OpenGap, ...]:
         with self._lock:
-            kept = self._states.get(path)
+            kept = self._gaps.get(path)
         if kept is None:
             try:
                 with self._catalog.guard_store():
-                    kept = read_checkpoint(table.io, path)
+                    # The gaps alone are kept: a checkpoint may be megabytes.
+                    kept = _gaps_of(read_checkpoint(table.io, path))
             except OSError as error:
                 raise translated(error, f"the state checkpoint {path} cannot be read") from error
             with self._lock:
-                _keep(self._states, path, kept)
+                _keep(self._gaps, path, kept)
         return kept
 
 
@@ -310,10 +311,10 @@ def _bounds(file: DataFile, table: Table) -> _FileBounds:
     )
 
 
-def _gaps_of(state: pa.Table) -> list[OpenGap]:
+def _gaps_of(state: pa.Table) -> tuple[OpenGap, ...]:
     with_gaps = state.filter(pa.compute.greater(pa.compute.list_value_length(state.column("open_ranges")), 0))
-    return [
+    return tuple(
         OpenGap(row["key"][-2], row["key"][-1], gap["first"], gap["last"], row["tracker"])
         for row in with_gaps.select(["key", "open_ranges", "tracker"]).to_pylist()
         for gap in row["open_ranges"]
-    ]
+    )

@@ -23,7 +23,7 @@ from k2.records.definition import RecordType
 from k2.resilience.failures import translated
 from k2.storage.audit import TransactionAuditLog
 from k2.storage.catalog import IcebergCatalog
-from k2.storage.checkpoints import checkpoint_path, read_checkpoint, to_bytes
+from k2.storage.checkpoints import CheckpointCache, checkpoint_path, path_digest, read_checkpoint, to_bytes
 from k2.storage.expired_files import ExpiredFiles
 from k2.storage.freshness import (
     NEWEST_PROPERTY,
@@ -82,7 +82,7 @@ NO_FILES = WrittenFiles((), 0, "none", "none")
 
 
 class TableWriter:
-    """Writes to one table."""
+    """Writes to one table; `cache` is given every state checkpoint and asked for it before the warehouse is."""
 
     def __init__(
         self,
@@ -92,8 +92,10 @@ class TableWriter:
         metrics: Metrics,
         clock: Clock,
         new_id: Callable[[], str],
+        cache: CheckpointCache | None = None,
     ) -> None:
         self.record_type = record_type
+        self._cache = cache
         self._catalog = catalog
         self._log = TransactionLog(record_type.table, audit, metrics, clock)
         self._expired_files = ExpiredFiles(catalog.settings.deletion_delay_seconds, clock)
@@ -155,6 +157,9 @@ class TableWriter:
         with self._store_errors(), self._table.io.new_output(path).create(overwrite=True) as stream:
             stream.write(body)
         self._uncommitted.add(path)
+        digest = path_digest(path)
+        if self._cache is not None and digest is not None:
+            self._cache.put(digest, body)
         return path
 
     def read_state(self, path: str) -> pa.Table:
@@ -165,7 +170,7 @@ class TableWriter:
             UnavailableError: the store does not answer.
         """
         with self._store_errors():
-            return read_checkpoint(self._table.io, path)
+            return read_checkpoint(self._table.io, path, self._cache)
 
     def commit(
         self,

@@ -1,12 +1,13 @@
-"""From a run directory to the card: read, score, decide, and lay out as a document."""
+"""Judged runs laid out as the published document."""
 
+import hashlib
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from reports.readiness.assessment import Assessment
 from reports.readiness.document import (
     FORMAT,
     AbsenceLine,
@@ -17,25 +18,28 @@ from reports.readiness.document import (
     CountLine,
     CriterionLine,
     FindingLine,
+    FlakyLine,
     MutantLine,
     RemedyLine,
     RulerLine,
     RunLine,
+    StackStateLine,
     StageLine,
     VerdictLine,
+    WaiverLine,
 )
-from reports.readiness.evidence import ClauseVerdict, Evidence, Verdict, read_evidence
-from reports.readiness.gate import GateVerdict, decide
-from reports.readiness.registry import Registry
-from reports.readiness.remedies import Remedy, remedies
+from reports.readiness.evidence import Evidence, Exhibit, RunRecord, Verdict
+from reports.readiness.flaky import flaky_clauses
 from reports.readiness.rubric import Rubric
-from reports.readiness.scoring import CauseKind, CriterionResult, Score, State, round_down, score
+from reports.readiness.ruler import Ruler
+from reports.readiness.scoring import CauseKind, ClaimResult, CriterionResult, Score, State, round_down
 
 _POINT_PLACES = 4
 _ABSENCES = {
     CauseKind.NO_CLAUSE: "no clause that ran cites them",
     CauseKind.NO_CLAUSE_NOR_STACK: "no clause cites them yet, and they need the {subject} stack",
     CauseKind.WEAKER_STACK: "they need the {subject} stack",
+    CauseKind.SKIPPED: "their clauses were skipped there",
     CauseKind.NOT_SELECTED: "their clauses were not selected",
     CauseKind.NOTHING_RAN: "nothing was executed",
 }
@@ -43,46 +47,26 @@ _GRAVITY = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS)
 CriterionState = Literal["proven", "partly proven", "failed", "unknown", "not exercised"]
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """A run, judged."""
+def document(assessment: Assessment, into: Path | None = None) -> CardDocument:
+    """The card of judged runs.
 
-    registry: Registry
-    rubric: Rubric
-    evidence: Evidence
-    score: Score
-    remedies: tuple[Remedy, ...]
-
-    def gate(self, minimum: Decimal | None = None) -> GateVerdict:
-        """The gate's decision, at the rubric's minimum unless another is given."""
-        return decide(
-            self.evidence, self.score, self.remedies, self.rubric.gate.minimum if minimum is None else minimum
-        )
-
-    def shown_score(self) -> Decimal | None:
-        """The score with one decimal, never rounded up; None when the evidence could not be read."""
-        return None if self.evidence.problems else round_down(self.score.points, 1)
-
-
-def assess(directory: Path, registry: Registry, rubric: Rubric) -> Assessment:
-    """Read and judge a run directory."""
-    evidence = read_evidence(directory, registry)
-    scored = score(registry, rubric, evidence)
-    return Assessment(registry, rubric, evidence, scored, remedies(scored))
-
-
-def document(assessment: Assessment) -> CardDocument:
-    """The card of a judged run."""
-    evidence, scored, rubric = assessment.evidence, assessment.score, assessment.rubric
+    Args:
+        assessment: the runs, judged.
+        into: directory the card is written to, which paths are relative to; that of the first run by default.
+    """
+    evidence, scored, rubric = assessment.evidence, assessment.score, assessment.ruler.rubric
     gate = assessment.gate()
-    shown = assessment.shown_score()
+    shown, waived = assessment.shown_score(), assessment.waived_score()
     claims = scored.claims()
     return CardDocument(
         format=FORMAT,
-        ruler=RulerLine(rubric.version, len(scored.criteria), len(claims), float(rubric.gate.minimum)),
+        ruler=_ruler_line(assessment.ruler),
         verdict=VerdictLine(gate.decision.value, gate.decision.exit_code, gate.reasons, gate.next_steps),
         score=None if shown is None else float(shown),
-        stage_reached=None if shown is None else _stage_reached(rubric, scored.points),
+        waived_score=None if waived is None else float(waived),
+        stage_reached=None if waived is None else _stage_reached(rubric, assessment.waived_points()),
+        evidence_sha256=_evidence_sha256(evidence),
+        stacks=tuple(stack.value for stack in evidence.stacks()),
         counts=CountLine(*(sum(claim.state is state for claim in claims) for state in State)),
         absences=_absences(scored),
         stages=_stages(rubric, scored.criteria),
@@ -90,14 +74,19 @@ def document(assessment: Assessment) -> CardDocument:
             RemedyLine(remedy.headline, remedy.detail, _number(remedy.points), remedy.claims)
             for remedy in assessment.remedies
         ),
-        criteria=tuple(_criterion_line(criterion, evidence) for criterion in scored.criteria),
-        clauses=tuple(_clause_line(clause, evidence) for clause in evidence.clauses),
+        criteria=_criteria(assessment),
+        clauses=tuple(_clause_line(exhibit) for exhibit in evidence.exhibits),
+        flaky=tuple(FlakyLine(clause, *told) for clause, told in flaky_clauses(evidence).items()),
+        waivers=tuple(
+            WaiverLine(w.claim, w.owner, w.reason, w.expires.isoformat(), float(w.cap), w.expired(assessment.today))
+            for w in assessment.ruler.waivers
+        ),
         checkers=tuple(
             CheckerLine(c.checker, c.planted, c.caught, c.missed, c.clean_runs, c.false_alarms)
             for c in evidence.checkers.values()
         ),
         mutants=tuple(MutantLine(m.mutant, m.clause, m.verdict.value, m.reason) for m in evidence.mutants),
-        run=_run_line(evidence),
+        runs=_run_lines(evidence, into),
         problems=evidence.problems,
     )
 
@@ -112,6 +101,25 @@ def criterion_state(result: CriterionResult) -> CriterionState:
     if all(claim.earned == 1 for claim in result.claims):
         return "proven"
     return "partly proven" if State.PROVEN in states else "not exercised"
+
+
+def _ruler_line(ruler: Ruler) -> RulerLine:
+    return RulerLine(
+        version=ruler.version,
+        sha256=ruler.sha256,
+        rubric_sha256=ruler.rubric_sha256,
+        requirements_sha256=ruler.requirements_sha256,
+        checkers_sha256=ruler.checkers_sha256,
+        requirements=len(ruler.registry.requirement),
+        claims=sum(1 for _ in ruler.registry.claims()),
+        minimum=float(ruler.rubric.gate.minimum),
+    )
+
+
+def _evidence_sha256(evidence: Evidence) -> str:
+    backed = [exhibit.line for exhibit in evidence.exhibits if not exhibit.gap]
+    lines = sorted(f"{line.history_sha256}  {line.stack} {line.clause}\n" for line in backed)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _number(points: Fraction) -> float:
@@ -168,8 +176,42 @@ def _absences(scored: Score) -> tuple[AbsenceLine, ...]:
     return tuple(AbsenceLine(reason, claims[reason], _number(points[reason])) for reason in ordered)
 
 
-def _criterion_line(result: CriterionResult, evidence: Evidence) -> CriterionLine:
-    minimum = result.criterion.minimum_samples
+def _criteria(assessment: Assessment) -> tuple[CriterionLine, ...]:
+    by_stack = {
+        stack.value: {result.claim.id: result for result in scored.claims()}
+        for stack, scored in assessment.scores_by_stack().items()
+    }
+    waived = {waiver.claim for waiver in assessment.ruler.waivers}
+    exhibits = assessment.evidence.exhibits
+    lines = []
+    for result in assessment.score.criteria:
+        minimum = result.criterion.minimum_samples
+        claims = tuple(
+            ClaimLine(
+                id=claim.claim.id,
+                text=claim.claim.text,
+                line=assessment.ruler.claim_lines.get(claim.claim.id, 1),
+                needs=claim.claim.needs.value,
+                state=claim.state.value,
+                reason=claim.reason,
+                share=float(claim.earned),
+                minimum_samples=minimum.get(claim.claim.id, 1),
+                waived=claim.claim.id in waived,
+                stacks=_on_each_stack(claim, by_stack),
+                evidence=tuple(sorted(claim.evidence, key=lambda i: _GRAVITY.index(exhibits[i].line.verdict))),
+            )
+            for claim in result.claims
+        )
+        lines.append(_criterion_line(result, claims))
+    return tuple(lines)
+
+
+def _on_each_stack(claim: ClaimResult, by_stack: dict[str, dict[str, ClaimResult]]) -> tuple[StackStateLine, ...]:
+    alone = {stack: results[claim.claim.id] for stack, results in by_stack.items()}
+    return tuple(StackStateLine(stack, result.state.value, result.reason) for stack, result in alone.items())
+
+
+def _criterion_line(result: CriterionResult, claims: tuple[ClaimLine, ...]) -> CriterionLine:
     return CriterionLine(
         id=result.requirement.id,
         title=result.requirement.title,
@@ -180,19 +222,7 @@ def _criterion_line(result: CriterionResult, evidence: Evidence) -> CriterionLin
         points=_number(result.points),
         state=criterion_state(result),
         reason=_criterion_reason(result),
-        claims=tuple(
-            ClaimLine(
-                id=claim.claim.id,
-                text=claim.claim.text,
-                needs=claim.claim.needs.value,
-                state=claim.state.value,
-                reason=claim.reason,
-                share=float(claim.earned),
-                minimum_samples=minimum.get(claim.claim.id, 1),
-                evidence=tuple(sorted(claim.evidence, key=lambda i: _GRAVITY.index(evidence.clauses[i].verdict))),
-            )
-            for claim in result.claims
-        ),
+        claims=claims,
     )
 
 
@@ -206,9 +236,11 @@ def _criterion_reason(result: CriterionResult) -> str:
     return f"{proven} of {len(result.claims)} proven; {worst.claim.id}: {worst.reason}"
 
 
-def _clause_line(clause: ClauseVerdict, evidence: Evidence) -> ClauseLine:
+def _clause_line(exhibit: Exhibit) -> ClauseLine:
+    clause = exhibit.line
     return ClauseLine(
         clause=clause.clause,
+        run=exhibit.run,
         title=clause.title,
         claims=clause.claims,
         verdict=clause.verdict.value,
@@ -222,26 +254,39 @@ def _clause_line(clause: ClauseVerdict, evidence: Evidence) -> ClauseLine:
         checker=clause.checker or "",
         history=clause.history or "",
         history_sha256=clause.history_sha256 or "",
-        history_intact=clause.history in evidence.intact,
+        gap=exhibit.gap,
+        figures=exhibit.figures,
         findings=tuple(FindingLine(f.kind, f.detail, f.count, f.examples) for f in clause.findings),
     )
 
 
-def _run_line(evidence: Evidence) -> RunLine:
-    run = evidence.run
+def _run_lines(evidence: Evidence, into: Path | None) -> tuple[RunLine, ...]:
+    if not evidence.directories:
+        return ()
+    start = into or evidence.directories[0]
+    # A run whose run.json cannot be used still holds the histories that its clauses point to.
+    whole = len(evidence.runs) == len(evidence.directories)
+    return tuple(
+        _run_line(evidence.runs[position] if whole else None, os.path.relpath(directory, start))
+        for position, directory in enumerate(evidence.directories)
+    )
+
+
+def _run_line(run: RunRecord | None, directory: str) -> RunLine:
     if run is None:
-        return RunLine("", "", "", 0.0, "", "", "", False, "", None, None, (), "", "", {})
-    duration = (run.ended_at - run.started_at).total_seconds() if run.ended_at else 0.0
+        return RunLine("", directory, "", "", 0.0, "", "", "", False, "", "", None, None, (), "", "", {})
     return RunLine(
         run_id=run.run_id,
+        directory=directory,
         started_at=run.started_at.isoformat(timespec="seconds"),
         ended_at=run.ended_at.isoformat(timespec="seconds") if run.ended_at else "",
-        duration_seconds=duration,
+        duration_seconds=(run.ended_at - run.started_at).total_seconds() if run.ended_at else 0.0,
         profile=run.profile,
         stack=run.stack.value,
         git_commit=run.git_commit or "",
         git_dirty=bool(run.git_dirty),
         command=run.command if isinstance(run.command, str) else " ".join(run.command),
+        ruler=run.ruler or "",
         cores=run.host.cores,
         memory_bytes=run.host.memory_bytes,
         load_average=run.host.load_average,

@@ -1,7 +1,8 @@
 """The card as it is published: card.json holds exactly this, and page and summary are made from nothing else.
 
 card.schema.json is the JSON Schema of `CardDocument`. Points are numbers rounded down, never up: the score to one
-decimal, all others to four. `evidence` of a claim holds positions in `clauses`, the worst first.
+decimal, all others to four. `evidence` of a claim holds positions in `clauses`, the worst first; `run` of a clause is a
+position in `runs`. Paths of a clause are relative to its run, whose `directory` is relative to the card.
 """
 
 import json
@@ -10,14 +11,21 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+
+
+State = Literal["proven", "failed", "unknown", "not exercised"]
 
 
 @dataclass(frozen=True, slots=True)
 class RulerLine:
-    """What was measured with. Scores of different versions cannot be compared."""
+    """What was measured with. Scores of different versions cannot be compared. `sha256` is over the three others."""
 
     version: str
+    sha256: str
+    rubric_sha256: str
+    requirements_sha256: str
+    checkers_sha256: str
     requirements: int
     claims: int
     minimum: float
@@ -35,9 +43,10 @@ class VerdictLine:
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """The run and its environment; empty where run.json did not say."""
+    """A run and its environment; empty where run.json did not say. `ruler` is the hash it was made with."""
 
     run_id: str
+    directory: str
     started_at: str
     ended_at: str
     duration_seconds: float
@@ -46,6 +55,7 @@ class RunLine:
     git_commit: str
     git_dirty: bool
     command: str
+    ruler: str
     cores: int | None
     memory_bytes: int | None
     load_average: tuple[float, ...]
@@ -98,16 +108,31 @@ class RemedyLine:
 
 
 @dataclass(frozen=True, slots=True)
+class StackStateLine:
+    """What one stack alone says of a claim."""
+
+    stack: str
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimLine:
-    """A claim with its state."""
+    """A claim with its state over all stacks, and on each.
+
+    `share` is what it earns of its part: 0, 0.5 or 1. `line` is where the registry says it, from 1.
+    """
 
     id: str
     text: str
+    line: int
     needs: str
-    state: Literal["proven", "failed", "unknown", "not exercised"]
+    state: State
     reason: str
     share: float
     minimum_samples: int
+    waived: bool
+    stacks: tuple[StackStateLine, ...]
     evidence: tuple[int, ...]
 
 
@@ -139,9 +164,10 @@ class FindingLine:
 
 @dataclass(frozen=True, slots=True)
 class ClauseLine:
-    """An executed clause, or a case of one. `history_intact`: its history is there and has the hash."""
+    """An executed clause, or a case of one. `gap` says why no history backs it; empty where one does, unchanged."""
 
     clause: str
+    run: int
     title: str
     claims: tuple[str, ...]
     verdict: Literal["pass", "fail", "unknown"]
@@ -155,7 +181,8 @@ class ClauseLine:
     checker: str
     history: str
     history_sha256: str
-    history_intact: bool
+    gap: str
+    figures: tuple[str, ...]
     findings: tuple[FindingLine, ...]
 
 
@@ -182,23 +209,54 @@ class MutantLine:
 
 
 @dataclass(frozen=True, slots=True)
-class CardDocument:
-    """The whole card. `score` is null when the evidence could not be read; `stage_reached` is null below the first."""
+class FlakyLine:
+    """A clause that did not end the same way each time it ran."""
 
-    format: Literal[1]
+    clause: str
+    detail: str
+    claims: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaiverLine:
+    """A claim that may stay unproven for a while, and the most points the score can show meanwhile."""
+
+    claim: str
+    owner: str
+    reason: str
+    expires: str
+    cap: float
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CardDocument:
+    """The whole card.
+
+    `score` is what was earned, `waived_score` what counts while waivers are there, never more; both are null when the
+    evidence could not be read. `stage_reached` is null below the first. `evidence_sha256` is over the hashes of all
+    histories that back a verdict.
+    """
+
+    format: Literal[2]
     ruler: RulerLine
     verdict: VerdictLine
     score: float | None
+    waived_score: float | None
     stage_reached: str | None
+    evidence_sha256: str
+    stacks: tuple[str, ...]
     counts: CountLine
     absences: tuple[AbsenceLine, ...]
     stages: tuple[StageLine, ...]
     remedies: tuple[RemedyLine, ...]
     criteria: tuple[CriterionLine, ...]
     clauses: tuple[ClauseLine, ...]
+    flaky: tuple[FlakyLine, ...]
+    waivers: tuple[WaiverLine, ...]
     checkers: tuple[CheckerLine, ...]
     mutants: tuple[MutantLine, ...]
-    run: RunLine
+    runs: tuple[RunLine, ...]
     problems: tuple[str, ...]
 
 
@@ -208,6 +266,15 @@ _ADAPTER = TypeAdapter(CardDocument)
 def to_json(document: CardDocument) -> str:
     """The text of card.json."""
     return _ADAPTER.dump_json(document, indent=2).decode("utf-8") + "\n"
+
+
+def from_json(text: str | bytes) -> CardDocument:
+    """The card in a text of card.json.
+
+    Raises:
+        pydantic.ValidationError: it is no card of this format.
+    """
+    return _ADAPTER.validate_json(text)
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,24 +1,20 @@
-"""What a run left behind: run.json, verdicts.jsonl, checkers.jsonl, mutants.jsonl and, where written, clauses.jsonl.
+"""What a run left behind, as typed values.
 
-A file that is missing and a line that is malformed become problems, never defaults: a reader that guesses would turn a
-broken harness into a verdict about the system.
+Each says which file of a run directory it is of; reading.py fills them. A verdict counts only together with what backs
+it, so the two are kept as one exhibit.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from reports.readiness.history_hash import history_sha256
-from reports.readiness.parsing import describe
-from reports.readiness.registry import Registry, Stack
+from reports.readiness.registry import Stack
 
 HARNESS_ERROR_PREFIX = "harness error: "
 
-T = TypeVar("T")
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
@@ -132,6 +128,17 @@ class OfferedClause:
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedClause:
+    """A clause that was started and could not be exercised there, and why; skipped.jsonl."""
+
+    __pydantic_config__ = _STRICT
+
+    clause: Name
+    claims: tuple[Name, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """The machine of the run."""
 
@@ -146,7 +153,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The run as a whole; run.json."""
+    """The run as a whole; run.json. `ruler` is the full hash of the ruler it was made with, where it says."""
 
     __pydantic_config__ = _STRICT
 
@@ -162,134 +169,59 @@ class RunRecord:
     host: Host = field(default_factory=Host)
     command: str | tuple[str, ...] = ""
     exit_status: int | None = None
+    ruler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A verdict, and what backs it.
+
+    Attributes:
+        line: the verdict.
+        run: position of its run in `Evidence.runs`.
+        gap: why no history backs it; empty where one is there, unchanged, of this clause.
+        figures: pictures beside its history, and its timeline as data; relative to the run's directory.
+    """
+
+    line: ClauseVerdict
+    run: int = 0
+    gap: str = ""
+    figures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything readable of a run, and every reason not to trust it.
+    """Everything readable of one run or of several of one commit, and every reason not to trust it.
 
     Attributes:
-        run: None when run.json cannot be used.
-        clauses: executed clauses, in the order of the file.
-        checkers: by name.
-        mutants: in the order of the file.
-        offered: claim ids that some clause of the suite cites; None when the run does not say.
-        intact: histories, as the clauses name them, that are there with the hash their clause gives.
+        runs: those whose run.json can be used.
+        directories: of all runs, in the order they were named.
+        exhibits: executed clauses, in the order of the files.
+        checkers: by name; of several records of one checker the worst.
+        mutants: in the order of the files, each once.
+        offered: claim ids that some clause of the suite cites; None when a run does not say.
+        skipped: claim id -> why a clause that cites it could not be exercised.
         problems: one line each; empty when the harness wrote what it promises.
     """
 
-    run: RunRecord | None
-    clauses: tuple[ClauseVerdict, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
+    directories: tuple[Path, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
     checkers: dict[str, CheckerRecord] = field(default_factory=dict)
     mutants: tuple[MutantRecord, ...] = ()
     offered: frozenset[str] | None = None
-    intact: frozenset[str] = frozenset()
+    skipped: dict[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stacks of the runs and of their verdicts, each once, the weakest first."""
+        found = {run.stack for run in self.runs} | {exhibit.line.stack for exhibit in self.exhibits}
+        return tuple(stack for stack in Stack if stack in found)
 
-_RUN = TypeAdapter(RunRecord)
-_CLAUSE = TypeAdapter(ClauseVerdict)
-_CHECKER = TypeAdapter(CheckerRecord)
-_MUTANT = TypeAdapter(MutantRecord)
-_OFFERED = TypeAdapter(OfferedClause)
-
-
-def read_evidence(directory: Path, registry: Registry) -> Evidence:
-    """The evidence in a run directory, checked against the registry."""
-    problems: list[str] = []
-    run = _read_run(directory / "run.json", problems.append)
-    clauses = _read_lines(directory / "verdicts.jsonl", _CLAUSE, problems.append)
-    checker_records = _read_lines(directory / "checkers.jsonl", _CHECKER, problems.append)
-    mutants = _read_lines(directory / "mutants.jsonl", _MUTANT, problems.append)
-    offered: frozenset[str] | None = None
-    if (directory / "clauses.jsonl").exists():
-        lines = _read_lines(directory / "clauses.jsonl", _OFFERED, problems.append)
-        offered = frozenset(claim for line in lines for claim in line.claims)
-
-    checkers: dict[str, CheckerRecord] = {}
-    for record in checker_records:
-        if record.checker in checkers:
-            problems.append(f"checkers.jsonl: the checker {record.checker} is there twice")
-        checkers[record.checker] = record
-    problems.extend(_citation_problems(clauses, registry))
-    intact = _intact_histories(directory, clauses, problems.append)
-    if run is not None:
-        problems.extend(_ending_problems(run, clauses, checker_records, mutants))
-    return Evidence(run, clauses, checkers, mutants, offered, intact, tuple(problems))
-
-
-def _read_run(path: Path, report: Callable[[str], None]) -> RunRecord | None:
-    try:
-        return _RUN.validate_json(path.read_bytes())
-    except OSError as error:
-        report(f"{path.name} cannot be read: {error.strerror}")
-    except ValidationError as error:
-        report(f"{path.name}: {describe(error)}")
-    return None
-
-
-def _read_lines(path: Path, adapter: TypeAdapter[T], report: Callable[[str], None]) -> tuple[T, ...]:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        report(f"{path.name} cannot be read: {error.strerror}")
-        return ()
-    values: list[T] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            values.append(adapter.validate_json(line))
-        except ValidationError as error:
-            report(f"{path.name} line {number}: {describe(error)}")
-    return tuple(values)
-
-
-def _intact_histories(
-    directory: Path, clauses: tuple[ClauseVerdict, ...], report: Callable[[str], None]
-) -> frozenset[str]:
-    expected: dict[str, set[str]] = {}
-    for clause in clauses:
-        if clause.history and clause.history_sha256:
-            expected.setdefault(clause.history, set()).add(clause.history_sha256)
-    intact = set()
-    for history, hashes in expected.items():
-        found = history_sha256(directory / history)
-        if hashes == {found}:
-            intact.add(history)
-        elif found is not None:
-            report(f"{history}: its sha256 is {found}, its clause gives another: it was changed after the verdict")
-    return frozenset(intact)
-
-
-def _citation_problems(clauses: tuple[ClauseVerdict, ...], registry: Registry) -> list[str]:
-    known = {claim.id for claim in registry.claims()}
-    problems = []
-    for clause in clauses:
-        for claim in sorted(set(clause.claims)):
-            if claim not in known:
-                problems.append(f"verdicts.jsonl: {clause.clause} cites {claim}, which the registry does not have")
-            if clause.claims.count(claim) > 1:
-                problems.append(f"verdicts.jsonl: {clause.clause} cites {claim} twice")
-    return problems
-
-
-def _ending_problems(
-    run: RunRecord,
-    clauses: tuple[ClauseVerdict, ...],
-    checkers: tuple[CheckerRecord, ...],
-    mutants: tuple[MutantRecord, ...],
-) -> list[str]:
-    if run.ended_at is None:
-        return ["run.json has no ended_at: the run was cut off, what it did not reach is not known"]
-    if run.ended_at < run.started_at:
-        return ["run.json: ended_at is before started_at"]
-    explained = (
-        any(clause.verdict is not Verdict.PASS for clause in clauses)
-        or any(mutant.verdict is not MutantVerdict.KILLED for mutant in mutants)
-        or not all(checker.can_fail for checker in checkers)
-    )
-    nothing_selected = 5  # pytest's status when no test was collected
-    if run.exit_status not in (None, 0, nothing_selected) and not explained:
-        return [f"the run ended with status {run.exit_status} although no line says why: a verdict is missing"]
-    return []
+    def on(self, stack: Stack) -> "Evidence":
+        """What was seen on one stack."""
+        return replace(
+            self,
+            runs=tuple(run for run in self.runs if run.stack is stack),
+            exhibits=tuple(exhibit for exhibit in self.exhibits if exhibit.line.stack is stack),
+        )

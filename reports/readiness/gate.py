@@ -1,7 +1,8 @@
 """The decision about a release, and the exit code that carries it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -9,9 +10,11 @@ from fractions import Fraction
 from reports.readiness.evidence import Evidence, MutantVerdict
 from reports.readiness.remedies import Remedy
 from reports.readiness.scoring import CauseKind, ClaimResult, Score, State, round_down
+from reports.readiness.waivers import Waiver, waived_points
 
 NEXT_STEPS = 3
 _SHOWN = 5
+_DECIDING = (State.FAILED, State.UNKNOWN)
 
 
 class Decision(StrEnum):
@@ -38,15 +41,41 @@ class GateVerdict:
     next_steps: tuple[str, ...]
 
 
-def decide(evidence: Evidence, score: Score, remedies: tuple[Remedy, ...], minimum: Decimal) -> GateVerdict:
-    """Decide about a run.
+def decide(
+    evidence: Evidence,
+    score: Score,
+    remedies: tuple[Remedy, ...],
+    minimum: Decimal,
+    waivers: tuple[Waiver, ...],
+    *,
+    today: date,
+    regressions: Sequence[str] = (),
+) -> GateVerdict:
+    """Decide about a release.
 
     Evidence that cannot be read says nothing about the system, so it comes first. A refuted claim outweighs a clause
-    that crashed beside it: what was found wrong stays wrong. Every other doubt is named after those two.
+    that crashed beside it: what was found wrong stays wrong, and so does what was promised to be mended by now. Every
+    other doubt is named after those.
+
+    Args:
+        evidence: what was read.
+        score: what it earns.
+        remedies: the first of them become the next steps.
+        minimum: points a release needs.
+        waivers: an active one keeps its claim from deciding, one that has expired fails the gate.
+        today: the day waivers are judged on.
+        regressions: what an earlier run had and this one lacks; one sentence each.
     """
-    crashed = [f"{clause.clause}: {clause.reason}" for clause in evidence.clauses if clause.harness_error]
-    failed = _sentences(result for result in score.claims() if result.state is State.FAILED)
-    doubts = _doubts(evidence, score, minimum)
+    waived = {waiver.claim for waiver in waivers if not waiver.expired(today)}
+    judged = [result for result in score.claims() if result.claim.id not in waived]
+    excused = [result for result in score.claims() if result.claim.id in waived and result.state in _DECIDING]
+    crashed = [
+        f"{exhibit.line.clause}: {exhibit.line.reason}"
+        for exhibit in evidence.exhibits
+        if exhibit.line.harness_error and not waived.issuperset(exhibit.line.claims)
+    ]
+    failed = _expired(waivers, today) + _sentences(result for result in judged if result.state is State.FAILED)
+    doubts = [*_doubts(evidence, judged, waived_points(score.points, waivers), minimum), *_shortened(list(regressions))]
     if evidence.problems:
         decision = Decision.HARNESS_BROKE
     elif failed:
@@ -59,16 +88,26 @@ def decide(evidence: Evidence, score: Score, remedies: tuple[Remedy, ...], minim
         decision = Decision.PASSED
     reasons = [*_shortened(list(evidence.problems)), *_shortened(failed), *_shortened(crashed), *doubts]
     if not reasons:
-        reasons = [f"every executed clause passed, and {round_down(score.points, 1)} points are enough for {minimum}"]
+        points = round_down(waived_points(score.points, waivers), 1)
+        reasons = [f"nothing is failed or unknown, and {points} points are enough for {minimum}"]
+    reasons += [f"waived: {sentence}" for sentence in _sentences(excused)]
     return GateVerdict(decision, minimum, tuple(reasons), _next_steps(evidence, remedies))
 
 
-def _doubts(evidence: Evidence, score: Score, minimum: Decimal) -> list[str]:
-    doubts = [] if evidence.clauses else ["nothing was executed"]
+def _expired(waivers: Iterable[Waiver], today: date) -> list[str]:
+    return [
+        f"the waiver of {waiver.claim} expired on {waiver.expires}: {waiver.owner} mends it or asks for a new one"
+        for waiver in waivers
+        if waiver.expired(today)
+    ]
+
+
+def _doubts(evidence: Evidence, judged: list[ClaimResult], points: Fraction, minimum: Decimal) -> list[str]:
+    doubts = [] if evidence.exhibits else ["nothing was executed"]
     named_elsewhere = (CauseKind.HARNESS_ERROR, CauseKind.MUTANT_SURVIVED)
     unknown = [
         result
-        for result in score.claims()
+        for result in judged
         if result.state is State.UNKNOWN and result.cause and result.cause.kind not in named_elsewhere
     ]
     doubts.extend(_shortened(_sentences(unknown)))
@@ -78,8 +117,8 @@ def _doubts(evidence: Evidence, score: Score, minimum: Decimal) -> list[str]:
         for mutant in evidence.mutants
         if mutant.verdict is not MutantVerdict.KILLED
     )
-    if not evidence.problems and score.points < Fraction(minimum):
-        doubts.append(f"{round_down(score.points, 1)} points of the {minimum} the gate asks for")
+    if not evidence.problems and points < Fraction(minimum):
+        doubts.append(f"{round_down(points, 1)} points of the {minimum} the gate asks for")
     return doubts
 
 

@@ -1,9 +1,9 @@
 """Evidence to points: pure functions, exact arithmetic. The worst verdict wins: fail > unknown > pass.
 
-A claim is proven when a clause that cites it passed on a stack that can prove it, with enough samples, judged by a
-checker that caught every defect planted for it, and no clause that cites it failed or is unknown, and no mutant of such
-a clause survived. A criterion earns its weight times the proven share of its claims (a claim that needed a retry counts
-half) and nothing while one of its claims is refuted.
+A claim is proven when a clause that cites it passed on a stack that can prove it, with enough samples, its history
+still there and unchanged, judged by a checker that caught every defect planted for it; when no clause that cites it
+failed or is unknown on any stack; and when no mutant of such a clause survived. A criterion earns its weight times the
+proven share of its claims (a claim that needed a retry counts half) and nothing while one of its claims is refuted.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from fractions import Fraction
 
-from reports.readiness.evidence import CheckerRecord, ClauseVerdict, Evidence, MutantVerdict, Verdict
-from reports.readiness.registry import Claim, Need, Registry, Requirement, Stack
+from reports.readiness.evidence import CheckerRecord, Evidence, Exhibit, MutantVerdict, Verdict
+from reports.readiness.registry import Claim, Registry, Requirement, Stack
 from reports.readiness.rubric import Criterion, Rubric
 from reports.readiness.wording import count
 
@@ -34,10 +34,12 @@ class CauseKind(StrEnum):
     HARNESS_ERROR = "harness error"
     UNDECIDED = "undecided"
     MUTANT_SURVIVED = "mutant survived"
+    NO_HISTORY = "no history"
     CHECKER_UNPROVEN = "checker unproven"
     TOO_FEW_SAMPLES = "too few samples"
     RETRIED = "retried"
     WEAKER_STACK = "weaker stack"
+    SKIPPED = "skipped"
     NOT_SELECTED = "not selected"
     NO_CLAUSE = "no clause"
     NO_CLAUSE_NOR_STACK = "no clause nor stack"
@@ -62,7 +64,7 @@ class ClaimResult:
         state: what is known of it.
         reason: one sentence.
         cause: why it does not earn in full; None when it does.
-        evidence: positions in `Evidence.clauses` of the clauses that cite it.
+        evidence: positions in `Evidence.exhibits` of the clauses that cite it.
     """
 
     claim: Claim
@@ -130,8 +132,8 @@ def round_down(points: Fraction, places: int) -> Decimal:
 def score(registry: Registry, rubric: Rubric, evidence: Evidence) -> Score:
     """Judge every claim and add up."""
     citing: dict[str, list[int]] = {}
-    for position, clause in enumerate(evidence.clauses):
-        for claim in dict.fromkeys(clause.claims):
+    for position, exhibit in enumerate(evidence.exhibits):
+        for claim in dict.fromkeys(exhibit.line.claims):
             citing.setdefault(claim, []).append(position)
     results = []
     for requirement in registry.requirement:
@@ -147,11 +149,11 @@ def score(registry: Registry, rubric: Rubric, evidence: Evidence) -> Score:
 def _judge(
     requirement: Requirement, claim: Claim, minimum_samples: int, positions: list[int], evidence: Evidence
 ) -> ClaimResult:
-    clauses = [evidence.clauses[position] for position in positions]
+    exhibits = [evidence.exhibits[position] for position in positions]
     state, reason, cause = (
-        _worst_verdict(clauses)
-        or _survivor(clauses, evidence)
-        or _proof(claim, minimum_samples, clauses, evidence.checkers)
+        _worst_verdict(exhibits)
+        or _survivor(exhibits, evidence)
+        or _proof(claim, minimum_samples, exhibits, evidence.checkers)
         or _never_exercised(requirement, claim, evidence)
     )
     return ClaimResult(claim, state, reason, cause, tuple(positions))
@@ -160,7 +162,8 @@ def _judge(
 _Judgement = tuple[State, str, Cause | None]
 
 
-def _worst_verdict(clauses: list[ClauseVerdict]) -> _Judgement | None:
+def _worst_verdict(exhibits: list[Exhibit]) -> _Judgement | None:
+    clauses = [exhibit.line for exhibit in exhibits]
     for verdict, state in ((Verdict.FAIL, State.FAILED), (Verdict.UNKNOWN, State.UNKNOWN)):
         found = [clause for clause in clauses if clause.verdict is verdict]
         if found:
@@ -174,20 +177,20 @@ def _worst_verdict(clauses: list[ClauseVerdict]) -> _Judgement | None:
     return None
 
 
-def _survivor(clauses: list[ClauseVerdict], evidence: Evidence) -> _Judgement | None:
+def _survivor(exhibits: list[Exhibit], evidence: Evidence) -> _Judgement | None:
     for mutant in evidence.mutants:
-        if mutant.verdict is MutantVerdict.SURVIVED and any(mutant.concerns(clause) for clause in clauses):
+        if mutant.verdict is MutantVerdict.SURVIVED and any(mutant.concerns(exhibit.line) for exhibit in exhibits):
             reason = f"the mutant {mutant.mutant} survived {mutant.clause}: {mutant.reason}"
             return State.UNKNOWN, reason, Cause(CauseKind.MUTANT_SURVIVED, mutant.mutant)
     return None
 
 
 def _proof(
-    claim: Claim, minimum_samples: int, passes: list[ClauseVerdict], checkers: Mapping[str, CheckerRecord]
+    claim: Claim, minimum_samples: int, passes: list[Exhibit], checkers: Mapping[str, CheckerRecord]
 ) -> _Judgement | None:
     """Judge a claim whose clauses all passed; None when no clause cites it."""
-    shortcomings = [_shortcoming(claim, minimum_samples, clause, checkers) for clause in passes]
-    proofs = [clause for clause, shortcoming in zip(passes, shortcomings, strict=True) if shortcoming is None]
+    shortcomings = [_shortcoming(claim, minimum_samples, exhibit, checkers) for exhibit in passes]
+    proofs = [exhibit.line for exhibit, short in zip(passes, shortcomings, strict=True) if short is None]
     if proofs:
         samples = sum(clause.samples for clause in proofs)
         clauses = count(len(proofs), "clause")
@@ -196,18 +199,21 @@ def _proof(
             reason = f"{retried.clause} passed only after a retry, so half counts"
             return State.PROVEN, reason, Cause(CauseKind.RETRIED, retried.family)
         return State.PROVEN, f"{clauses} passed on {count(samples, 'sample')}", None
-    found = [shortcoming for shortcoming in shortcomings if shortcoming is not None]
+    found = [short for short in shortcomings if short is not None]
     # What is undecided says more than what was never tried on the right stack.
     return min(found, key=lambda judgement: judgement[0] is State.NOT_EXERCISED, default=None)
 
 
 def _shortcoming(
-    claim: Claim, minimum_samples: int, clause: ClauseVerdict, checkers: Mapping[str, CheckerRecord]
+    claim: Claim, minimum_samples: int, exhibit: Exhibit, checkers: Mapping[str, CheckerRecord]
 ) -> _Judgement | None:
     """Why this pass does not prove the claim; None when it does."""
+    clause = exhibit.line
     if not claim.needs.met_by(clause.stack):
         reason = f"needs {claim.needs}: {clause.clause} passed on the {clause.stack} stack only"
         return State.NOT_EXERCISED, reason, Cause(CauseKind.WEAKER_STACK, claim.needs)
+    if exhibit.gap:
+        return State.UNKNOWN, f"{clause.clause}: {exhibit.gap}", Cause(CauseKind.NO_HISTORY, clause.family)
     checker = checkers.get(clause.checker or "")
     if checker is None or checker.planted == 0:
         name = f"its checker ({clause.checker})" if clause.checker else "its checker"
@@ -225,17 +231,22 @@ def _shortcoming(
 
 
 def _never_exercised(requirement: Requirement, claim: Claim, evidence: Evidence) -> _Judgement:
-    stack = evidence.run.stack if evidence.run else Stack.EMBEDDED
+    stacks = [run.stack for run in evidence.runs] or [Stack.EMBEDDED]
+    too_weak = not any(claim.needs.met_by(stack) for stack in stacks)
     no_clause = Cause(CauseKind.NO_CLAUSE, requirement.id)
     if evidence.offered is not None and claim.id not in evidence.offered:
-        if claim.needs is not Need.ANY and not claim.needs.met_by(stack):
+        if too_weak:
             cause = Cause(CauseKind.NO_CLAUSE_NOR_STACK, claim.needs)
             return State.NOT_EXERCISED, f"no clause cites it yet, and it needs {claim.needs}", cause
         return State.NOT_EXERCISED, "no clause cites it", no_clause
-    if claim.needs is not Need.ANY and not claim.needs.met_by(stack):
-        reason = f"needs {claim.needs}, this run had the {stack} stack"
-        return State.NOT_EXERCISED, reason, Cause(CauseKind.WEAKER_STACK, claim.needs)
-    if not evidence.clauses:
+    if too_weak:
+        ran = " and ".join(dict.fromkeys(stacks))
+        had = f"this run had the {ran} stack" if len(stacks) == 1 else f"these runs had {ran}"
+        return State.NOT_EXERCISED, f"needs {claim.needs}, {had}", Cause(CauseKind.WEAKER_STACK, claim.needs)
+    if claim.id in evidence.skipped:
+        reason = evidence.skipped[claim.id]
+        return State.NOT_EXERCISED, f"skipped: {reason}", Cause(CauseKind.SKIPPED, reason.partition(":")[0])
+    if not evidence.exhibits:
         return State.NOT_EXERCISED, "nothing was executed", Cause(CauseKind.NOTHING_RAN, "")
     if evidence.offered is not None:
         return State.NOT_EXERCISED, "its clause was not selected", Cause(CauseKind.NOT_SELECTED, "")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
 
-from reports.readiness.document import CardDocument, StageLine
+from reports.readiness.document import CardDocument, StageLine, WaiverLine
 
 TENTH = Decimal("0.1")
 HUNDREDTH = Decimal("0.01")
@@ -36,16 +36,47 @@ def stage_words(card: CardDocument) -> str:
     return f"{reached}; {ahead.id} at {one_decimal(ahead.threshold)} is {missing} points away."
 
 
+def origin_words(card: CardDocument) -> str:
+    """Which runs a card is of, in one line; empty where they did not say."""
+    runs = [run for run in card.runs if run.run_id]
+    if not runs:
+        return ""
+    commit = f", commit {runs[0].git_commit[:12]}" if runs[0].git_commit else ""
+    dirty = " with uncommitted changes" if any(run.git_dirty for run in runs) else ""
+    told = "; ".join(f"{run.run_id} on the {run.stack} stack, {run.profile} profile" for run in runs)
+    return f"{'Runs' if len(runs) > 1 else 'Run'} {told}{commit}{dirty}"
+
+
+def waiver_words(waiver: WaiverLine) -> str:
+    """A waiver in one line."""
+    lasts = "expired on" if waiver.expired else "until"
+    cap = one_decimal(waiver.cap)
+    return f"{waiver.claim} {lasts} {waiver.expires}, caps the score at {cap}: {waiver.reason} ({waiver.owner})"
+
+
+def kill_words(card: CardDocument) -> str:
+    """How many planted defects were caught, how many mutants killed, and how many false alarms there were."""
+    planted, caught = sum(one.planted for one in card.checkers), sum(one.caught for one in card.checkers)
+    clean, alarms = sum(one.clean_runs for one in card.checkers), sum(one.false_alarms for one in card.checkers)
+    killed = sum(mutant.verdict == "killed" for mutant in card.mutants)
+    return (
+        f"{caught} of {count(planted, 'planted defect')} caught, {count(alarms, 'false alarm')} in "
+        f"{count(clean, 'clean run')}, {killed} of {count(len(card.mutants), 'mutant')} killed"
+    )
+
+
 def count(number: int, noun: str) -> str:
     """Such as "1 claim" and "1,204 claims"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def absence_words(card: CardDocument) -> str:
-    """Why claims were not exercised, in one sentence."""
+def absence_words(card: CardDocument, most: int | None = None) -> str:
+    """Why claims were not exercised, in one sentence; of `most` reasons at most."""
     if not card.absences:
         return "every claim was exercised" if card.clauses else ""
-    return "; ".join(f"{absence.claims}: {absence.reason}" for absence in card.absences)
+    told = "; ".join(f"{absence.claims}: {absence.reason}" for absence in card.absences[:most])
+    left = 0 if most is None else len(card.absences) - most
+    return f"{told}; and {count(left, 'more reason')} below" if left > 0 else told
 
 
 def stage_parts(stage: StageLine) -> tuple[tuple[str, float], ...]:

@@ -4,12 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from k2.assembly.surroundings import exported_markets_and_compaction, exported_surroundings, server_addresses
+from k2.assembly.surroundings import (
+    exported_markets_and_compaction,
+    exported_surroundings,
+    server_addresses,
+    written_directories,
+)
 from k2.assembly.tables import create_tables, open_catalog
 from k2.clock import SystemClock
 from k2.observability.metrics import CATALOGUE, Metrics
-from k2.resilience.reachability import HTTP_GREETING, KAFKA_GREETING, POSTGRESQL_GREETING
-from k2.settings import KafkaSettings, Settings, StorageSettings
+from k2.resilience.reachability import HTTP_GREETING, KAFKA_GREETING, POSTGRESQL_GREETING, REDIS_GREETING, answers
+from k2.settings import KafkaSettings, Settings, StateSettings, StorageSettings
+from tests.state.redis_double import redis_double
 
 
 def settings_with(catalog: str, registry: str = "packaged", endpoint: str | None = None) -> Settings:
@@ -32,6 +38,30 @@ def test_every_server_the_settings_name_is_asked_in_its_own_protocol() -> None:
         ("catalog", "db:5432", POSTGRESQL_GREETING),
         ("object_store", "store:7070", HTTP_GREETING),
     ]
+
+
+@pytest.mark.parametrize(("tls", "greeting"), [(False, REDIS_GREETING), (True, b"")])
+def test_redis_is_asked_where_state_is_kept_on_it(tls: bool, greeting: bytes) -> None:
+    state = StateSettings(kind="redis", redis_address="cache:6380", redis_tls=tls)
+    for kind, expected in (("redis", [("redis", "cache:6380", greeting)]), ("sqlite", [])):
+        settings = Settings(
+            storage=StorageSettings(catalog_uri="sqlite://"), state=state.model_copy(update={"kind": kind})
+        )
+        servers = [server for server in server_addresses(settings) if server.dependency != "broker"]
+        assert [(str(server.dependency), str(server), server.greeting) for server in servers] == expected
+
+
+def test_redis_answers_its_greeting_whoever_asks() -> None:
+    with redis_double() as server:
+        settings = Settings(storage=StorageSettings(catalog_uri="sqlite://"), state=server.settings)
+        assert answers(server_addresses(settings)[-1])
+
+
+def test_the_folder_of_the_state_file_is_watched_where_there_is_one(tmp_path: Path) -> None:
+    for kind, watched in (("sqlite", True), ("redis", True), ("memory", False)):
+        state = StateSettings(sqlite_path=tmp_path / "state.db").model_copy(update={"kind": kind})
+        settings = Settings(state=state)
+        assert (tmp_path in written_directories(settings, "s3://bucket")) == watched
 
 
 @pytest.mark.parametrize("catalog", ["sqlite:////srv/catalog.db", "postgresql://host:none/x", "nonsense"])

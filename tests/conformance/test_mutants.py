@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.mutants import Mutant, listed, run_mutant
+from conformance.mutants import Mutant, exercised, listed, run_mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = ROOT / "conformance" / "mutants"
@@ -60,6 +60,16 @@ def test_what_becomes_of_a_mutant(
     assert (result.mutant, result.clause, result.verdict) == ("crafted", clause, verdict)
     assert reason in result.reason
     assert (project / "k2/promise.py").read_text() == "ANSWER = 42\n"
+
+
+@pytest.mark.parametrize("stack", ["embedded", "containers"])
+def test_a_mutant_is_tried_where_its_clause_has_its_stack(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tried = {mutant.name for mutant in exercised(ROOT, stack)}
+    others = {mutant.name for mutant in listed(ROOT) if mutant.stack == "containers"}
+    assert {"breaker_never_closes"} < tried
+    assert (others <= tried) == (stack == "containers")
+    said = capsys.readouterr().out
+    assert all((f"mutant {name}: not exercised" in said) == (name not in tried) for name in others)
 
 
 def test_every_patch_is_listed_and_every_listed_one_is_there() -> None:

@@ -50,7 +50,8 @@ def test_the_harness_reads_what_docker_compose_reads(variables: dict[str, str]) 
     secrets = Path(variables["SECRETS_DIRECTORY"])
     file = secrets / "variables.env"
     file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-    command = [*program, "--env-file", str(file), "--file", str(COMPOSE_FILE), "--profile", "faults", "config"]
+    profiles = ["--profile", "faults", "--profile", "dashboards"]
+    command = [*program, "--env-file", str(file), "--file", str(COMPOSE_FILE), *profiles, "config"]
     said = subprocess.run(command, capture_output=True, check=True, text=True, stdin=subprocess.DEVNULL)
     theirs = yaml.safe_load(said.stdout)["services"]
     ours = read_composition(COMPOSE_FILE, variables)
@@ -65,7 +66,27 @@ def test_the_harness_reads_what_docker_compose_reads(variables: dict[str, str]) 
 
 def test_every_image_is_used_and_every_service_has_one(services: dict[str, ServiceSpec]) -> None:
     known = {f"images/{spec.name}:1" for spec in read_catalogue(ROOT).images}
-    assert {spec.image for spec in services.values()} == known
+    assert {spec.image for spec in services.values() if not composition.is_for_people(spec)} == known
+
+
+def test_grafana_has_the_dashboards_and_is_started_only_where_it_is_asked_for(
+    services: dict[str, ServiceSpec], variables: dict[str, str]
+) -> None:
+    assert [name for name, spec in services.items() if composition.is_for_people(spec)] == ["grafana"]
+    grafana = services["grafana"]
+    assert (grafana.image, grafana.profiles) == ("grafana/grafana:11.6.0", ("dashboards",))
+    other = read_composition(COMPOSE_FILE, {**variables, "GRAFANA_IMAGE": "mine:1"})["grafana"]
+    assert other.image == "mine:1"
+    configuration = Path(variables["CONFIGURATION_DIRECTORY"])
+    composition.copy_configuration(ROOT, configuration)
+    inside = {path: host for host, path in grafana.files.items()}
+    provider = yaml.safe_load((inside["/etc/grafana/provisioning"] / "dashboards" / "k2.yaml").read_text())
+    shown = inside[provider["providers"][0]["options"]["path"]]
+    assert len(list(shown.glob("*.json"))) == 6
+    home = Path(grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (shown / home.name).is_file()
+    source = yaml.safe_load((inside["/etc/grafana/provisioning"] / "datasources" / "k2.yaml").read_text())
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
 
 
 def test_a_record_that_is_acknowledged_is_on_two_brokers(services: dict[str, ServiceSpec]) -> None:

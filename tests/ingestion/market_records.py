@@ -12,7 +12,7 @@ from k2.ingestion.registry import PackagedRegistry
 from k2.records.decode import BatchDecoder, DecodedBatch
 from k2.records.definition import EXCHANGES, TRADE, RecordType, topic
 from k2.records.encode import RecordEncoder
-from k2.settings import SequenceSettings
+from k2.settings import DeduplicationSettings, SequenceSettings
 
 EVENT_TIME_NS = 1_763_000_000_123_456_789
 RECEIVE_TIME_NS = EVENT_TIME_NS + 1_000_001
@@ -80,9 +80,11 @@ class Judged:
         record_type: RecordType = TRADE,
         settings: SequenceSettings | None = None,
         exchanges: Sequence[str] = EXCHANGES,
+        deduplication: DeduplicationSettings | None = None,
     ) -> None:
         self._record_type = record_type
         self._settings = settings or SequenceSettings()
+        self._deduplication = deduplication or DeduplicationSettings()
         self._judge = BatchJudge(record_type, exchanges)
         self.states: dict[Place, PartitionState] = {}
 
@@ -91,13 +93,14 @@ class Judged:
         values = [record if isinstance(record, bytes) else encoded(record, self._record_type) for record in records]
         where = list(places or [HERE] * len(values))
         for place in where:
-            self.states.setdefault(place, PartitionState.empty(self._settings))
+            self.states.setdefault(place, PartitionState.empty(self._settings, self._deduplication))
         return self._judge.judge(polled(values, where), decoded(values, self._record_type), self.states)
 
     def restart(self) -> None:
         """Replace every state by what its checkpoint gives back."""
         self.states = {
-            place: PartitionState.from_arrow(state.to_arrow(), self._settings) for place, state in self.states.items()
+            place: PartitionState.from_arrow(state.to_arrow(), self._settings, self._deduplication)
+            for place, state in self.states.items()
         }
 
 

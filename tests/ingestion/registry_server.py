@@ -8,12 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class AnsweringServer(ThreadingHTTPServer):
-    """Answers each request with the same status and body, and counts them."""
+    """Answers requests with these statuses and bodies in turn, the last of them again and again, and counts them."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, *answers: tuple[int, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.status = status
-        self.body = body
+        self.answers = answers
         self.requests = 0
 
     @property
@@ -38,18 +37,26 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _answer(self) -> None:
+        status, body = self.server.answers[min(self.server.requests, len(self.server.answers) - 1)]
         self.server.requests += 1
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.body)))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(self.server.body)
+        self.wfile.write(body)
 
 
 @contextmanager
 def answering(status: int, body: object) -> Iterator[AnsweringServer]:
     """A server that answers everything with this status and this JSON value, or these bytes."""
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    server = AnsweringServer(status, raw)
+    with answering_in_turn((status, body)) as server:
+        yield server
+
+
+@contextmanager
+def answering_in_turn(*answers: tuple[int, object]) -> Iterator[AnsweringServer]:
+    """A server that gives these answers one after the other, the last of them from then on."""
+    raw = [(status, body if isinstance(body, bytes) else json.dumps(body).encode()) for status, body in answers]
+    server = AnsweringServer(*raw)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

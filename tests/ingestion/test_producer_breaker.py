@@ -9,6 +9,7 @@ from k2.clock import SystemClock
 from k2.embedded.broker import EmbeddedBroker
 from k2.errors import CircuitOpenError
 from k2.ingestion.producer import Delivery, MarketDataProducer
+from k2.ingestion.producer_gate import STANDSTILL_SECONDS
 from k2.observability.metrics import Metrics
 from k2.records.definition import TRADE
 from k2.resilience.circuit_breaker import BreakerState, CircuitBreaker
@@ -119,7 +120,25 @@ def test_a_refusal_of_the_broker_is_an_answer_and_opens_nothing(open_producer: O
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_queue_that_stays_full_counts_as_a_failure(open_producer: Open, breaker: CircuitBreaker) -> None:
+def test_a_queue_that_lets_nobody_in_for_a_second_counts_as_a_failure(
+    open_producer: Open, breaker: CircuitBreaker
+) -> None:
+    producer = open_producer(
+        CLOSED_PORT,
+        delivery_timeout_ms=60_000,
+        queue_max_messages=1,
+        queue_full_timeout_seconds=STANDSTILL_SECONDS,
+        flush_timeout_seconds=0.01,
+        overload_policy="shed",
+    )
+    send(producer, *trades(1, 1 + FAILURES_TO_OPEN))
+    assert breaker.state is BreakerState.OPEN
+    assert producer.statistics().errors_by_reason == {"queue_full": FAILURES_TO_OPEN}
+
+
+def test_a_queue_that_was_only_just_full_says_nothing_of_the_broker(
+    open_producer: Open, breaker: CircuitBreaker
+) -> None:
     producer = open_producer(
         CLOSED_PORT,
         delivery_timeout_ms=60_000,
@@ -128,9 +147,9 @@ def test_a_queue_that_stays_full_counts_as_a_failure(open_producer: Open, breake
         flush_timeout_seconds=0.01,
         overload_policy="shed",
     )
-    send(producer, *trades(1, 1 + FAILURES_TO_OPEN))
-    assert breaker.state is BreakerState.OPEN
-    assert producer.statistics().errors_by_reason == {"queue_full": FAILURES_TO_OPEN}
+    send(producer, *trades(1, 1 + 2 * FAILURES_TO_OPEN))
+    assert producer.statistics().errors_by_reason == {"queue_full": 2 * FAILURES_TO_OPEN}
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_what_the_producer_gives_up_when_closing_says_nothing_of_the_broker(

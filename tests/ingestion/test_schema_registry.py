@@ -14,7 +14,7 @@ from k2.ingestion.remote_registry import RemoteRegistry
 from k2.records.definition import ASSET_CLASSES, RECORD_TYPES, TRADE, Field, Kind, RecordType
 from k2.records.schemas import avro_schema
 from k2.settings import KafkaSettings
-from tests.ingestion.registry_server import answering
+from tests.ingestion.registry_server import answering, answering_in_turn
 
 CLOSED_URL = "http://127.0.0.1:9"
 TAPE = Field(50, "tape", Kind.STRING, "Tape of the trade.", nullable=True, since=2)
@@ -118,6 +118,26 @@ def test_an_incompatible_schema_is_refused() -> None:
     with (
         answering(409, {"error_code": 409, "message": "Schema being registered is incompatible"}) as server,
         pytest.raises(RefusedError, match="incompatible with those registered before"),
+    ):
+        RemoteRegistry(server.url).schema_id("crypto", TRADE)
+
+
+NOBODY_SET_IT = (404, {"error_code": 40408, "message": "Subject has no compatibility of its own"})
+SET_BY_ANOTHER = (409, {"error_code": 0, "message": "A rule named 'COMPATIBILITY' already exists."})
+
+
+def test_of_two_producers_that_start_at_once_neither_is_refused() -> None:
+    answers = (NOBODY_SET_IT, SET_BY_ANOTHER, (200, {"compatibilityLevel": "BACKWARD"}), (200, {"id": 7}))
+    with answering_in_turn(*answers) as server:
+        assert RemoteRegistry(server.url).schema_id("crypto", TRADE) == 7
+    assert server.requests == len(answers)
+
+
+@pytest.mark.parametrize("found_then", [NOBODY_SET_IT, (200, {"compatibilityLevel": "NONE"})], ids=["unset", "none"])
+def test_a_compatibility_that_may_not_be_set_is_refused(found_then: tuple[int, object]) -> None:
+    with (
+        answering_in_turn(NOBODY_SET_IT, SET_BY_ANOTHER, found_then) as server,
+        pytest.raises(RefusedError, match="already exists"),
     ):
         RemoteRegistry(server.url).schema_id("crypto", TRADE)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from k2.errors import UsageError
-from k2.observability.alerts.expressions import Selector, take_apart
 from k2.observability.alerts.rule_files import RuleFileError, read_rules, rule_paths
 from k2.observability.alerts.validation import duration_seconds, exported_names, validate
 
@@ -54,6 +53,8 @@ def test_our_rules_are_sound() -> None:
         ("rate(k2_http_requests_total{status", "rate(k2_api_abandoned_threads{job", "expression-rate", 8),
         ('sum by (job) (rate(k2_http_requests_total{status=~"5.."}[5m]))',
          'rate(k2_http_requests_total{status=~"5.."}[5m])', "expression-ratio", 8),
+        ("(k2_http_requests_total[5m]))\n      - alert", "(k2_http_requests_total[5m])\n      - alert",
+         "expression-unreadable", 6),
         ("        for: 5m\n", "", "hold", 7),
         ("severity: critical, ", "", "label", 7),
         ("severity: critical", "severity: loud", "label", 7),
@@ -108,22 +109,6 @@ def test_a_file_that_is_no_rule_file_is_refused(tmp_path: Path, text: str, probl
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no rule files"):
         rule_paths(tmp_path)
-
-
-def test_an_expression_is_taken_apart() -> None:
-    expression = take_apart(
-        "# a comment with k2_nothing\n"
-        'sum by (job, le) (rate(a_bucket{x="by (y)",z!~"1"}[5m:15s] offset 1h)) / on (job) group_left b > bool 0.5\n'
-        "or absent(up{job='api'}) == 0 unless max_over_time((c and on (instance) time() - 3e2 < 300)[1h:]) >= 1"
-    )
-    assert expression.selectors == (
-        Selector("a_bucket", ("x", "z"), "rate", True),
-        Selector("b", (), "", False),
-        Selector("up", ("job",), "absent", False),
-        Selector("c", (), "", False),
-    )
-    assert expression.grouped_by == ("job", "le", "job", "instance")
-    assert expression.divides
 
 
 def test_histograms_export_their_parts() -> None:

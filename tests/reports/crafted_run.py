@@ -3,18 +3,27 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from reports.readiness.registry import Registry, load_registry
-from reports.readiness.rubric import Rubric, load_rubric
+from reports.readiness.assessment import Assessment, assess
+from reports.readiness.registry import Registry
+from reports.readiness.rubric import Rubric
+from reports.readiness.ruler import Ruler, RulerFiles, load_ruler
+from reports.readiness.waivers import Waiver
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRY: Registry = load_registry(ROOT / "conformance" / "requirements.toml")
-RUBRIC: Rubric = load_rubric(ROOT / "reports" / "readiness" / "rubric.toml", REGISTRY)
+RULER: Ruler = replace(load_ruler(RulerFiles(ROOT)), waivers=())
+REGISTRY: Registry = RULER.registry
+RUBRIC: Rubric = RULER.rubric
+TODAY = date(2026, 11, 21)
 CLAIM_IDS = tuple(claim.id for claim in REGISTRY.claims())
 
 Line = dict[str, Any]
+# Stands for a history that fits the verdict, until the run is written.
+FITTING = "a fitting history"
 
 
 def run_record(**changes: Any) -> Line:
@@ -44,7 +53,7 @@ def run_record(**changes: Any) -> Line:
 
 
 def verdict(clause: str, /, *claims: str, **changes: Any) -> Line:
-    """A line of verdicts.jsonl: a pass on 1,000 samples, judged by the checker "delivery"."""
+    """A line of verdicts.jsonl: a pass on 1,000 samples, judged by the checker "delivery", with a history of it."""
     return {
         "clause": clause,
         "title": f"The clause {clause}",
@@ -57,7 +66,7 @@ def verdict(clause: str, /, *claims: str, **changes: Any) -> Line:
         "stack": "embedded",
         "seconds": 1.5,
         "checker": "delivery",
-        "history": None,
+        "history": FITTING,
         "history_sha256": None,
         "findings": [],
         "retries": 0,
@@ -94,11 +103,13 @@ def write_run(
     mutants: Iterable[Mapping[str, Any]] = (),
     run: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a run directory; returns it."""
+    """Write a run directory, with the histories its verdicts rest on; returns it. Its stack is that of its verdicts."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "run.json").write_text(json.dumps(run_record() if run is None else run))
+    written = [with_history(directory, line) for line in verdicts]
+    stack = next((line["stack"] for line in written if line.get("stack")), "embedded")
+    (directory / "run.json").write_text(json.dumps(run_record(stack=stack) if run is None else run))
     lines = {
-        "verdicts.jsonl": verdicts,
+        "verdicts.jsonl": written,
         "checkers.jsonl": [checker()] if checkers is None else checkers,
         "mutants.jsonl": mutants,
     }
@@ -107,13 +118,27 @@ def write_run(
     return directory
 
 
-def write_history(run: Path, name: str, content: str = '{"operation":"produce"}\n') -> dict[str, str]:
+def with_history(run: Path, line: Mapping[str, Any]) -> Line:
+    """The line with a history that fits it, where it asks for one."""
+    if line.get("history") != FITTING:
+        return dict(line)
+    return {**line, **write_history(run, str(line.get("clause") or "nameless").replace("/", "-"), line)}
+
+
+def write_history(run: Path, name: str, line: Mapping[str, Any]) -> dict[str, str]:
     """Write a history of one file; returns the two fields that point at it."""
     directory = run / "histories" / name
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    header = {key: line.get(key) for key in ("clause", "claims", "checker", "stack")}
+    content = json.dumps({"type": "header", **header}) + "\n" + '{"type":"end","operations":0}\n'
     (directory / "history.jsonl").write_text(content)
     file_hash = hashlib.sha256(content.encode()).hexdigest()
     return {
         "history": f"histories/{name}",
         "history_sha256": hashlib.sha256(f"{file_hash}  history.jsonl\n".encode()).hexdigest(),
     }
+
+
+def assessed(*directories: Path, waivers: tuple[Waiver, ...] = ()) -> Assessment:
+    """Runs judged by this checkout's ruler, on the day they are of."""
+    return assess(directories, replace(RULER, waivers=waivers), TODAY)

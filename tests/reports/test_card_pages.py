@@ -10,20 +10,19 @@ from typing import Any
 import jsonschema
 import pytest
 
-from reports.readiness.card import assess, document
+from reports.readiness.card import document
 from reports.readiness.document import CardDocument, json_schema, schema_text, to_json
-from reports.readiness.page import page
-from reports.readiness.summary import summary
+from reports.readiness.render.page import page
+from reports.readiness.render.summary import summary
 from tests.reports.crafted_run import (
-    REGISTRY,
     ROOT,
     RUBRIC,
+    assessed,
     checker,
     everything_proven,
     mutant,
     run_record,
     verdict,
-    write_history,
     write_run,
 )
 
@@ -33,7 +32,7 @@ VOID_ELEMENTS = {"meta", "path", "circle", "use"}
 
 
 def card(directory: Path, *verdicts: dict[str, Any], **files: Any) -> CardDocument:
-    return document(assess(write_run(directory, verdicts, **files), REGISTRY, RUBRIC))
+    return document(assessed(write_run(directory, verdicts, **files)))
 
 
 @pytest.fixture
@@ -50,12 +49,9 @@ def partial(tmp_path: Path) -> CardDocument:
 def failed(tmp_path: Path) -> CardDocument:
     run = tmp_path / "failed"
     finding = {"kind": "lost", "detail": HOSTILE, "count": 1204, "examples": ["session_sequence 20117"]}
-    history = write_history(run, "kill-after_write")
     return card(
         run,
-        verdict(
-            "kill/after_write", "CON-3b", verdict="fail", reason=HOSTILE, remedy=HOSTILE, findings=[finding], **history
-        ),
+        verdict("kill/after_write", "CON-3b", verdict="fail", reason=HOSTILE, remedy=HOSTILE, findings=[finding]),
         verdict("query", "QRY-2a", verdict="unknown", reason="no query was slow enough"),
         checkers=[checker(caught=6, missed=[HOSTILE])],
         mutants=[mutant("kill", verdict="survived", reason=HOSTILE)],
@@ -72,7 +68,7 @@ def complete(tmp_path: Path) -> CardDocument:
 def broken(tmp_path: Path) -> CardDocument:
     run = write_run(tmp_path / "broken", [verdict("kill", "CON-3b")])
     (run / "run.json").write_text("{")
-    return document(assess(run, REGISTRY, RUBRIC))
+    return document(assessed(run))
 
 
 KINDS = ["empty", "partial", "failed", "complete", "broken"]
@@ -205,9 +201,9 @@ def test_what_a_run_says_stays_text(failed: CardDocument) -> None:
     "history", ["javascript:alert(1)", "/etc", "../elsewhere", "a/../../b", "https://example.org/x"]
 )
 def test_a_history_that_is_no_path_below_the_page_is_not_linked(partial: CardDocument, history: str) -> None:
-    clauses = (replace(partial.clauses[0], history=history), *partial.clauses[1:])
+    clauses = (replace(partial.clauses[0], history=history), *(replace(c, history="") for c in partial.clauses[1:]))
     text = page(replace(partial, clauses=clauses))
-    assert re.findall(r'href="([^#"]+)"', text) == ["card.json"]
+    assert re.findall(r'href="([^#"]+)"', text) == ["requirements.html", "card.json"]
     assert history in parsed(text).words
 
 

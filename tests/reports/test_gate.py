@@ -1,8 +1,6 @@
 """Every exit code of the gate, reached by a run directory through the real command."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
@@ -10,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from reports.readiness.card import assess
 from reports.readiness.gate import Decision, GateVerdict
 from tests.reports.crafted_run import (
-    REGISTRY,
-    ROOT,
     RUBRIC,
+    assessed,
     checker,
     everything_proven,
     mutant,
@@ -23,21 +19,17 @@ from tests.reports.crafted_run import (
     verdict,
     write_run,
 )
+from tests.reports.reports_command import command
 
 PASSING = verdict("kill", "CON-3b")
 FAILING = verdict("stop", "CON-3a", verdict="fail", reason="the batch in hand was dropped")
+EXTERNAL_FAILING = {**FAILING, "stack": "external"}
 UNKNOWN = verdict("query", "QRY-2a", verdict="unknown", reason="no query was slow enough")
 CRASHED = verdict("query", "QRY-2a", verdict="unknown", reason="harness error: the port was taken")
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reports", *map(str, arguments)], cwd=ROOT, check=False, capture_output=True, text=True
-    )
-
-
 def decided(directory: Path, *verdicts: dict[str, Any], **files: Any) -> GateVerdict:
-    return assess(write_run(directory, verdicts, **files), REGISTRY, RUBRIC).gate()
+    return assessed(write_run(directory, verdicts, **files)).gate()
 
 
 def make_passed(directory: Path) -> None:
@@ -45,7 +37,7 @@ def make_passed(directory: Path) -> None:
 
 
 def make_failed(directory: Path) -> None:
-    write_run(directory, [*everything_proven(), FAILING])
+    write_run(directory, [*everything_proven(), EXTERNAL_FAILING])
 
 
 def make_insufficient(directory: Path) -> None:
@@ -87,7 +79,7 @@ def test_a_missing_run_exits_3_in_one_line(tmp_path: Path) -> None:
         (("gate", "--minimum", "3"), "No such option: --minimum"),
         (("gate", "--min", "101"), "Invalid value for '--min'"),
         (("gate", "--min", "many"), "Invalid value for '--min'"),
-        (("gate", "one", "two"), "unexpected extra argument"),
+        (("explain", "CON-3", "CON-4"), "unexpected extra argument"),
         (("judge",), "No such command 'judge'"),
         (("explain", "CON-33"), "there is no requirement or claim CON-33; did you mean CON-3"),
         (("card", "nowhere"), "there is no run directory nowhere"),

@@ -4,13 +4,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from reports.readiness.card import assess
 from reports.readiness.remedies import Remedy
-from tests.reports.crafted_run import REGISTRY, RUBRIC, checker, everything_proven, mutant, verdict, write_run
+from tests.reports.crafted_run import assessed, checker, everything_proven, mutant, verdict, write_run
 
 
 def proposed(directory: Path, *verdicts: dict[str, Any], **files: Any) -> tuple[Remedy, ...]:
-    return assess(write_run(directory, verdicts, **files), REGISTRY, RUBRIC).remedies
+    return assessed(write_run(directory, verdicts, **files)).remedies
 
 
 def test_nothing_is_proposed_when_everything_is_proven(tmp_path: Path) -> None:

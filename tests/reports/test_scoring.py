@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reports.readiness.evidence import read_evidence
+from reports.readiness.reading import read_evidence
 from reports.readiness.scoring import ClaimResult, Score, State, round_down, score
 from tests.reports.crafted_run import (
     CLAIM_IDS,
@@ -22,7 +22,7 @@ from tests.reports.crafted_run import (
 
 
 def scored(directory: Path, *verdicts: dict[str, Any], **files: Any) -> Score:
-    evidence = read_evidence(write_run(directory, verdicts, **files), REGISTRY)
+    evidence = read_evidence([write_run(directory, verdicts, **files)], REGISTRY)
     assert not evidence.problems
     return score(REGISTRY, RUBRIC, evidence)
 
@@ -180,7 +180,7 @@ def test_a_failed_claim_stays_failed_beside_a_surviving_mutant(tmp_path: Path) -
 def test_a_listed_clause_that_did_not_run_was_not_selected(tmp_path: Path) -> None:
     run = write_run(tmp_path, [verdict("kill", "CON-3b")])
     (run / "clauses.jsonl").write_text('{"clause":"kill","claims":["CON-3b"]}\n{"clause":"stop","claims":["CON-3a"]}\n')
-    result = score(REGISTRY, RUBRIC, read_evidence(run, REGISTRY))
+    result = score(REGISTRY, RUBRIC, read_evidence([run], REGISTRY))
     assert claim(result, "CON-3a").reason == "its clause was not selected"
     assert claim(result, "CON-3c").reason == "no clause cites it"
 
@@ -212,6 +212,15 @@ def test_thirds_add_up_without_drift(tmp_path: Path) -> None:
 def test_without_a_clause_a_claim_says_whether_it_would_also_need_another_stack(tmp_path: Path) -> None:
     run = write_run(tmp_path, [verdict("kill", "CON-3b")])
     (run / "clauses.jsonl").write_text('{"clause":"kill","claims":["CON-3b"]}\n')
-    result = score(REGISTRY, RUBRIC, read_evidence(run, REGISTRY))
+    result = score(REGISTRY, RUBRIC, read_evidence([run], REGISTRY))
     assert claim(result, "CON-3a").reason == "no clause cites it"
     assert claim(result, "PRO-1b").reason == "no clause cites it yet, and it needs containers"
+
+
+def test_a_clause_that_was_skipped_says_why(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [verdict("kill", "CON-3b")])
+    line = '{"clause":"stop","claims":["CON-3a"],"reason":"no such server here"}\n'
+    (run / "clauses.jsonl").write_text('{"clause":"stop","claims":["CON-3a"]}\n')
+    (run / "skipped.jsonl").write_text(line)
+    result = claim(score(REGISTRY, RUBRIC, read_evidence([run], REGISTRY)), "CON-3a")
+    assert (result.state, result.reason) == (State.NOT_EXERCISED, "skipped: stop: no such server here")

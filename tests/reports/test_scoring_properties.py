@@ -6,70 +6,22 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.readiness.card import Assessment, document
-from reports.readiness.evidence import CheckerRecord, ClauseVerdict, Evidence, MutantRecord, MutantVerdict, Verdict
-from reports.readiness.registry import Stack
+from reports.readiness.assessment import judged
+from reports.readiness.card import document
+from reports.readiness.evidence import Evidence, Exhibit, Verdict
+from reports.readiness.registry import Need, Stack
 from reports.readiness.remedies import remedies
 from reports.readiness.scoring import Score, State, round_down, score
-from tests.reports.crafted_run import CLAIM_IDS, REGISTRY, RUBRIC
-
-CHECKERS = {
-    "sound": CheckerRecord("sound", planted=3, caught=3, missed=(), clean_runs=1, false_alarms=0),
-    "blind": CheckerRecord("blind", planted=3, caught=2, missed=("one",), clean_runs=1, false_alarms=0),
-}
-
-
-def clause(name: str, claims: tuple[str, ...], verdict: Verdict = Verdict.PASS) -> ClauseVerdict:
-    return ClauseVerdict(
-        clause=name,
-        title="",
-        claims=claims,
-        verdict=verdict,
-        reason="",
-        samples=1_000,
-        minimum_samples=1,
-        stack=Stack.EXTERNAL,
-        seconds=0.1,
-        checker="sound",
-    )
-
-
-CLAUSES = st.builds(
-    ClauseVerdict,
-    clause=st.sampled_from(["kill", "kill/a", "kill/b", "stop", "query"]),
-    title=st.just(""),
-    claims=st.lists(st.sampled_from(CLAIM_IDS), min_size=1, max_size=12, unique=True).map(tuple),
-    verdict=st.sampled_from(Verdict),
-    reason=st.sampled_from(["", "harness error: no port"]),
-    samples=st.sampled_from([0, 50, 1_000]),
-    minimum_samples=st.sampled_from([1, 100]),
-    stack=st.sampled_from(Stack),
-    seconds=st.just(0.1),
-    checker=st.sampled_from(["sound", "blind", "unheard of", None]),
-    retries=st.sampled_from([0, 1]),
-)
-MUTANTS = st.builds(
-    MutantRecord,
-    mutant=st.just("trusting"),
-    clause=st.sampled_from(["kill", "stop", "none"]),
-    verdict=st.sampled_from(MutantVerdict),
-    reason=st.just("so it was"),
-)
-EVIDENCE = st.builds(
-    Evidence,
-    run=st.none(),
-    clauses=st.lists(CLAUSES, max_size=25).map(tuple),
-    checkers=st.just(CHECKERS),
-    mutants=st.lists(MUTANTS, max_size=2).map(tuple),
-)
+from tests.reports.crafted_run import CLAIM_IDS, REGISTRY, RUBRIC, RULER, TODAY
+from tests.reports.generated_evidence import EVIDENCE, clause
 
 
 def scored(evidence: Evidence) -> Score:
     return score(REGISTRY, RUBRIC, evidence)
 
 
-def with_clause(evidence: Evidence, added: ClauseVerdict) -> Evidence:
-    return replace(evidence, clauses=(*evidence.clauses, added))
+def with_clause(evidence: Evidence, added: Exhibit) -> Evidence:
+    return replace(evidence, exhibits=(*evidence.exhibits, added))
 
 
 @settings(max_examples=40)
@@ -100,10 +52,10 @@ def test_failing_and_not_knowing_never_raise_the_score(evidence: Evidence, claim
 @given(EVIDENCE)
 def test_turning_a_pass_into_a_failure_never_raises_the_score(evidence: Evidence) -> None:
     before = scored(evidence).points
-    for position, line in enumerate(evidence.clauses[:5]):
-        clauses = list(evidence.clauses)
-        clauses[position] = replace(line, verdict=Verdict.FAIL)
-        assert scored(replace(evidence, clauses=tuple(clauses))).points <= before
+    for position, exhibit in enumerate(evidence.exhibits[:5]):
+        exhibits = list(evidence.exhibits)
+        exhibits[position] = replace(exhibit, line=replace(exhibit.line, verdict=Verdict.FAIL))
+        assert scored(replace(evidence, exhibits=tuple(exhibits))).points <= before
 
 
 @settings(max_examples=40)
@@ -139,7 +91,7 @@ def test_every_claim_that_does_not_earn_in_full_has_a_remedy_worth_no_more_than_
 @given(EVIDENCE)
 def test_the_card_accounts_for_every_point_and_every_claim(evidence: Evidence) -> None:
     result = scored(evidence)
-    card = document(Assessment(REGISTRY, RUBRIC, evidence, result, remedies(result)))
+    card = document(judged(evidence, RULER, TODAY))
     assert card.score == float(round_down(result.points, 1))
     counts = card.counts
     assert counts.proven + counts.failed + counts.unknown + counts.not_exercised == len(CLAIM_IDS)
@@ -147,3 +99,51 @@ def test_the_card_accounts_for_every_point_and_every_claim(evidence: Evidence) -
     for stage in card.stages:
         accounted = stage.earned + stage.failed + stage.unknown + stage.not_exercised
         assert abs(accounted - stage.points) < 0.001
+
+
+@settings(max_examples=40)
+@given(EVIDENCE)
+def test_skipped_unknown_and_mocked_evidence_earns_nothing(evidence: Evidence) -> None:
+    """Mocked is what the embedded stack shows of a claim that needs real servers, and what no history backs."""
+    needs = {claim.id: claim.needs for claim in REGISTRY.claims()}
+    worthless = tuple(
+        exhibit
+        for exhibit in evidence.exhibits
+        if exhibit.line.verdict is not Verdict.PASS
+        or exhibit.gap
+        or exhibit.line.checker != "sound"
+        or (all(needs[claim] is not Need.ANY for claim in exhibit.line.claims) and exhibit.line.stack is Stack.EMBEDDED)
+    )
+    skipped = dict.fromkeys(CLAIM_IDS, "its server is not here")
+    assert scored(replace(evidence, exhibits=worthless, skipped=skipped)).points == 0
+
+
+@settings(max_examples=25)
+@given(EVIDENCE)
+def test_every_id_of_the_registry_is_on_the_card_with_its_true_state(evidence: Evidence) -> None:
+    result = {claim.claim.id: claim for claim in scored(evidence).claims()}
+    card = document(judged(evidence, RULER, TODAY))
+    shown = {claim.id: claim for criterion in card.criteria for claim in criterion.claims}
+    assert tuple(shown) == CLAIM_IDS
+    assert [criterion.id for criterion in card.criteria] == [requirement.id for requirement in REGISTRY.requirement]
+    for identifier, claim in shown.items():
+        assert claim.state == result[identifier].state
+        cited = [card.clauses[position] for position in claim.evidence]
+        assert all(identifier in line.claims for line in cited)
+        if any(line.verdict == "fail" for line in cited):
+            assert claim.state == "failed"
+        elif any(line.verdict == "unknown" for line in cited):
+            assert claim.state == "unknown"
+        elif not cited:
+            assert claim.state == "not exercised"
+
+
+@settings(max_examples=25)
+@given(EVIDENCE)
+def test_what_all_stacks_show_is_never_better_than_what_one_of_them_shows_to_fail(evidence: Evidence) -> None:
+    assessment = judged(evidence, RULER, TODAY)
+    together = {claim.claim.id: claim for claim in assessment.score.claims()}
+    for alone in assessment.scores_by_stack().values():
+        for claim in alone.claims():
+            if claim.state is State.FAILED:
+                assert together[claim.claim.id].state is State.FAILED

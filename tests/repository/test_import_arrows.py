@@ -27,6 +27,9 @@ PLANTED = {
     "duckdb": ("k2/storage/planted.py", "duckdb"),
     "redis": ("k2/ingestion/planted.py", "redis"),
     "checkers": ("conformance/checkers/planted.py", "k2.records"),
+    "chaos": ("chaos/planted.py", "reports"),
+    "chaos-apart": ("conformance/drivers/planted.py", "chaos"),
+    "toxiproxy": ("chaos/planted.py", "toxiproxy"),
     "reports": ("reports/planted.py", "k2.records.definition"),
 }
 

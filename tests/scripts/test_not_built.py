@@ -8,13 +8,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_a_suite_that_is_not_built_is_never_green() -> None:
     result = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "not_built.py", "chaos", "--option"],
+        [sys.executable, ROOT / "scripts" / "not_built.py", "load", "--option"],
         check=False,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 69
-    assert result.stderr == "the chaos suite is not built yet; nothing was executed\n"
+    assert result.stderr == "the load suite is not built yet; nothing was executed\n"
 
 
 def test_no_suite_that_exists_is_called_not_built() -> None:

@@ -75,6 +75,12 @@ def platform_settings(addresses: Addresses, name: str) -> dict[str, dict[str, An
             "s3_access_key": addresses.secrets.object_store_access_key,
             "s3_secret_key": addresses.secrets.object_store_secret_key,
         },
+        "state": {
+            "kind": "redis",
+            "redis_address": addresses.of_services["redis"],
+            "redis_user": REDIS_USER,
+            "redis_password": addresses.secrets.redis,
+        },
         "consumer": {"accept_new_cluster": True},
     }
 

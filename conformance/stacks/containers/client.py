@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 import docker
 import docker.errors
 import docker.utils
+import psutil
 import requests
 
 from conformance.stacks.containers.errors import EngineError, EngineRefusedError, ImageError
@@ -67,7 +68,7 @@ class EngineClient:
             api_version=version["ApiVersion"],
             operating_system=information["OSType"],
             memory_bytes=information["MemTotal"],
-            available_memory_bytes=_available_memory_bytes() if local else None,
+            available_memory_bytes=psutil.virtual_memory().available if local else None,
             data_directory=str(data_directory),
             free_disk_bytes=shutil.disk_usage(data_directory).free if local else None,
         )
@@ -253,6 +254,21 @@ class EngineClient:
         with self._answering():
             return sorted(self._docker.api.inspect_container(container)["NetworkSettings"]["Networks"])
 
+    def disconnect(self, container: str, network: str) -> None:
+        """Take it out of a network: nobody there reaches it, nor it them."""
+        with self._answering():
+            self._docker.api.disconnect_container_from_network(container, network, force=True)
+
+    def connect(self, container: str, network: str, alias: str) -> None:
+        """Put it into a network, known there by a name."""
+        with self._answering():
+            self._docker.api.connect_container_to_network(container, network, aliases=[alias])
+
+    def is_paused(self, container: str) -> bool:
+        """Whether its processes are frozen."""
+        with self._answering():
+            return bool(self._docker.api.inspect_container(container)["State"]["Paused"])
+
     def pause(self, container: str) -> None:
         """Freeze its processes: connections stay, and nobody answers."""
         with self._answering():
@@ -263,10 +279,17 @@ class EngineClient:
         with self._answering():
             self._docker.api.unpause(container)
 
-    def kill(self, container: str) -> None:
-        """SIGKILL to its first process; what it wrote stays."""
+    def gateway(self, network: str) -> str | None:
+        """The engine's own address in a network; None where it does not say."""
         with self._answering():
-            self._docker.api.kill(container)
+            configured = self._docker.api.inspect_network(network)["IPAM"].get("Config") or [{}]
+        gateway: str | None = configured[0].get("Gateway")
+        return gateway
+
+    def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        """Send a signal to its first process; what it wrote stays."""
+        with self._answering():
+            self._docker.api.kill(container, signal)
 
     def stop_container(self, container: str, patience_seconds: int = 10) -> None:
         """Ask it to end, and insist after a while; what it wrote stays."""
@@ -302,8 +325,7 @@ class EngineClient:
                 with ThreadPoolExecutor(len(found)) as pool:
                     list(pool.map(self.remove_container, found))
             for network in self._docker.api.networks(filters=chosen):
-                with contextlib.suppress(docker.errors.NotFound):
-                    self._docker.api.remove_network(network["Id"])
+                self._remove_network(network["Id"])
             for volume in self._docker.api.volumes(filters=chosen)["Volumes"] or ():
                 with contextlib.suppress(docker.errors.NotFound):
                     self._docker.api.remove_volume(volume["Name"])
@@ -317,6 +339,17 @@ class EngineClient:
         except docker.errors.APIError as error:
             # Somebody else is at it: the same end.
             if "already in progress" not in str(error.explanation):
+                raise
+
+    def _remove_network(self, network: str) -> None:
+        try:
+            self._docker.api.remove_network(network)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            # Docker 20.10 under load may count endpoints of containers that are gone, until it is started again.
+            is_miscounted = "has active endpoints" in str(error.explanation)
+            if not is_miscounted or self._docker.api.inspect_network(network)["Containers"]:
                 raise
 
     def close(self) -> None:
@@ -350,13 +383,6 @@ class EngineClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _available_memory_bytes() -> int | None:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def _unreachable(host: str, error: Exception) -> EngineError:

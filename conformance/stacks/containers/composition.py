@@ -17,11 +17,13 @@ from conformance.stacks.containers.errors import CatalogueError
 
 COMPOSE_FILE = Path("deploy") / "compose.yaml"
 CONFIGURATION = Path("deploy") / "compose"
-_CONFIGURATION_FOLDERS = ("compose", "prometheus", "alertmanager")
+_CONFIGURATION_FOLDERS = ("compose", "prometheus", "alertmanager", "grafana")
 LOOPBACK = "127.0.0.1"
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::(-|\?)([^}]*))?\})")
 _PORT_VARIABLE = re.compile(r"\$\{(\w+_PORT):-(\d+)\}")
 _IMAGE_SUFFIX = "_IMAGE"
+_FOR_PEOPLE = "dashboards"
+"""Profile of what people look at; the harness starts none of it."""
 HEALTHY, COMPLETED = "service_healthy", "service_completed_successfully"
 _CONDITIONS = (HEALTHY, COMPLETED)
 
@@ -123,6 +125,11 @@ def copy_configuration(root: Path, directory: Path, instead: Path | None = None)
                 shutil.copyfile(file, copy)
                 copy.chmod(0o644)
     return directory
+
+
+def is_for_people(spec: ServiceSpec) -> bool:
+    """Whether a service only shows something to people: no other one needs it."""
+    return _FOR_PEOPLE in spec.profiles
 
 
 def started_before(services: Mapping[str, ServiceSpec], names: Iterable[str]) -> set[str]:

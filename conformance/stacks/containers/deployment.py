@@ -33,7 +33,7 @@ _LABEL = "com.docker.compose.project="
 _COMPOSE_FILE = PROJECT_ROOT / composition.COMPOSE_FILE
 _VARIABLES = "variables.env"
 _CLUSTER_ID = "KAFKA_CLUSTER_ID"
-_FAULTS_PORTS = ("TOXIPROXY_PORT", "_PROXIED_PORT")
+_PORTS_OF_PROFILES = ("TOXIPROXY_PORT", "_PROXIED_PORT", "GRAFANA_PORT")
 _HEALTHY_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
 
@@ -157,7 +157,7 @@ def _ports_text(ports: Mapping[str, int]) -> dict[str, str]:
 
 def _refuse_taken(ports: Mapping[str, int]) -> None:
     for name, port in ports.items():
-        if name.endswith(_FAULTS_PORTS):
+        if name.endswith(_PORTS_OF_PROFILES):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

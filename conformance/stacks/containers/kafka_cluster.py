@@ -6,7 +6,14 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from conformance.stacks.containers.errors import ServiceError
 
@@ -68,6 +75,18 @@ class KafkaCluster:
         except KafkaException as error:
             raise _refused(f"describe topic {topic}", error) from error
         return {number: found.leader for number, found in described.partitions.items() if found.leader >= 0}
+
+    def set_session(self, group: str, timeout_ms: int, heartbeat_interval_ms: int) -> None:
+        """How long members of a group that the brokers rule (KIP-848) may be silent, and how often they speak."""
+        wanted = {"consumer.session.timeout.ms": timeout_ms, "consumer.heartbeat.interval.ms": heartbeat_interval_ms}
+        entries = [
+            ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET) for name, value in wanted.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
+        try:
+            self._admin.incremental_alter_configs([resource])[resource].result()
+        except KafkaException as error:
+            raise _refused(f"set the session of group {group}", error) from error
 
     def create_topics(self, names: Iterable[str], partitions: int) -> None:
         """Create topics with a replica on every broker; one of the same name may just be going."""

@@ -9,6 +9,8 @@ import sqlalchemy
 from conformance.stacks.containers.proxies import Proxies
 
 _HELD = "held_back"
+_LOST = "answers_lost"
+_THROTTLED = "throttled"
 
 
 @contextmanager
@@ -31,6 +33,28 @@ def held_back(proxies: Proxies, names: Iterable[str]) -> Iterator[None]:
                 proxies.add_toxic(name, "timeout", {"timeout": 0}, toxic=toxic, stream=stream)
                 healed.callback(proxies.remove_toxic, name, toxic)
         yield
+
+
+@contextmanager
+def answers_lost(proxies: Proxies, names: Iterable[str]) -> Iterator[None]:
+    """Requests pass the proxies and answers do not; at the end connections are closed, for what was said is gone."""
+    with ExitStack() as healed:
+        for name in names:
+            proxies.add_toxic(name, "timeout", {"timeout": 0}, toxic=_LOST, stream="downstream")
+            healed.callback(proxies.enable, name)
+            healed.callback(proxies.remove_toxic, name, _LOST)
+            healed.callback(proxies.disable, name)
+        yield
+
+
+@contextmanager
+def throttled(proxies: Proxies, name: str, kilobytes_per_second: int) -> Iterator[None]:
+    """No connection through a proxy sends its server more than this."""
+    proxies.add_toxic(name, "bandwidth", {"rate": kilobytes_per_second}, toxic=_THROTTLED, stream="upstream")
+    try:
+        yield
+    finally:
+        proxies.remove_toxic(name, _THROTTLED)
 
 
 @contextmanager

@@ -48,8 +48,21 @@ def open_network(host: str, name: str, labels: Mapping[str, str]) -> Network:
         ) from error
 
 
-def start_container(host: str, spec: ServiceSpec, network: Network, labels: Mapping[str, str]) -> str:
+def start_container(
+    host: str,
+    spec: ServiceSpec,
+    network: Network | None,
+    labels: Mapping[str, str],
+    memory_disks: Mapping[str, str] | None = None,
+) -> str:
     """Start a service in a network, known there by its name; its ports are published on loopback alone.
+
+    Args:
+        host: of the engine.
+        spec: the service.
+        network: where it is known; None for one that only this host reaches.
+        labels: of the container.
+        memory_disks: path in it -> options of a disk in memory there, such as "size=16m".
 
     Returns:
         the container's id. It is there, and labelled, also where this raises after it was made.
@@ -64,9 +77,10 @@ def start_container(host: str, spec: ServiceSpec, network: Network, labels: Mapp
         command=None if spec.command is None else cast("str", list(spec.command)),
         env=dict(spec.environment),
         volumes=[(str(path), inside, "ro") for path, inside in spec.files.items()],
-        network=network,
-        network_aliases=[spec.name],
     )
+    container.tmpfs.update(memory_disks or {})
+    if network is not None:
+        container.with_network(network).with_network_aliases(spec.name)
     container.with_kwargs(
         labels=dict(labels),
         hostname=spec.name,

@@ -35,6 +35,7 @@ from conformance.stacks.containers.preflight import TO_RUN
 from conformance.stacks.containers.preparation import PLATFORM_IMAGE, keep_seconds, server_images
 from conformance.stacks.containers.proxies import Proxies, read_proxies
 from conformance.stacks.containers.run_secrets import make_secrets, write_environments
+from conformance.stacks.containers.scrape_relay import ScrapeRelay, put_relay
 from conformance.stacks.containers.service_container import (
     open_network,
     start_container,
@@ -114,6 +115,8 @@ class ContainerServices:
         self.running: dict[str, Running] = {}
         self.start_seconds: dict[str, float] = {}
         """From each service's own start until it was well."""
+        self.relay: ScrapeRelay | None = None
+        """Through which Prometheus asks K2's processes; None where this host has no address in the run's network."""
         self.client = client
         self._images = images
         self._say = say
@@ -209,6 +212,10 @@ class ContainerServices:
         self.client.start_again(running.container)
         wait_until_healthy(self.client, running.container, running.spec, self._stopping.is_set)
 
+    def read_configuration_again(self, name: str) -> None:
+        """Have a server read its files again: those of `configuration_directory` that are mounted into it."""
+        self.client.kill(self.running[name].container, "SIGHUP")
+
     def logs(self, since_seconds: float | None = None) -> Mapping[str, str]:
         """What every service has written, by its name, or from a time on; each line behind its time, UTC."""
         return {
@@ -240,6 +247,7 @@ class ContainerServices:
             self.client.remove_labelled(label)
         finally:
             shutil.rmtree(self._secrets_directory, ignore_errors=True)
+            self._close_relay()
         if self.running:
             down_seconds = time.monotonic() - started
             self._say(f"{len(self.running)} servers down in {down_seconds:.1f} s")
@@ -256,6 +264,11 @@ class ContainerServices:
         self.stop()
 
     @property
+    def configuration_directory(self) -> Path:
+        """What the servers of this run read in place of deploy/."""
+        return self.directory.absolute() / "configuration"
+
+    @property
     def _secrets_directory(self) -> Path:
         return self.directory.absolute() / "secrets"
 
@@ -264,8 +277,13 @@ class ContainerServices:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._variables = self._chosen_variables()
             self._specs = self._read(self._variables)
-            servers = {name for name, spec in self._specs.items() if spec.image != PLATFORM_IMAGE}
+            servers = {
+                name
+                for name, spec in self._specs.items()
+                if spec.image != PLATFORM_IMAGE and not composition.is_for_people(spec)
+            }
             self._network = open_network(self.client.host, f"k2-{self.run_id}", self.labels)
+            self._open_relay(f"k2-{self.run_id}")
             try:
                 self._start(servers)
                 return
@@ -285,8 +303,17 @@ class ContainerServices:
         return {**ports, **composition.deployment_variables(images, new_cluster_id(), *directories)}
 
     def _configuration_copy(self) -> Path:
-        copy = self.directory.absolute() / "configuration"
-        return composition.copy_configuration(PROJECT_ROOT, copy, _CONFIGURATION)
+        return composition.copy_configuration(PROJECT_ROOT, self.configuration_directory, _CONFIGURATION)
+
+    def _open_relay(self, network: str) -> None:
+        self._close_relay()
+        self.relay = ScrapeRelay.opened(self.client.gateway(network))
+        put_relay(self.configuration_directory / "prometheus" / "prometheus.yml", self.relay)
+
+    def _close_relay(self) -> None:
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
 
     def _read(self, variables: Mapping[str, str]) -> dict[str, ServiceSpec]:
         return composition.read_composition(PROJECT_ROOT / composition.COMPOSE_FILE, variables)

@@ -5,6 +5,7 @@ another or at once, share the servers without seeing one another. The processes 
 can be put between them and any server; the broker's commands that a bad day brings are done there.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -15,18 +16,26 @@ import sqlalchemy
 from conformance.stacks.base import Outage, PowerMissingError
 from conformance.stacks.containers import outages
 from conformance.stacks.containers.addresses import platform_settings
+from conformance.stacks.containers.container_faults import ContainerFaults
 from conformance.stacks.containers.kafka_cluster import KafkaCluster
+from conformance.stacks.containers.monitoring import RunMonitoring
 from conformance.stacks.containers.run_secrets import write_private
+from conformance.stacks.containers.scrape_relay import ScrapedProcess
 from conformance.stacks.containers.services import ContainerServices
+from conformance.stacks.containers.small_object_store import SmallObjectStore
 from conformance.stacks.processes import PlatformProcesses
 from k2.assembly.tables import create_tables
 from k2.embedded.platform import HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS
+from k2.embedded.processes import ChildProcess
 from k2.records.definition import all_topics
 from k2.settings import SETTINGS_FILE, load_settings
 
 KAFKA_PROXIES = ("kafka-1", "kafka-2", "kafka-3")
+REGISTRY_PROXIES = ("schema-registry-1", "schema-registry-2")
 LOCK_TIMEOUT_MS = 50
+SLOW_KILOBYTES_PER_SECOND = 96
 _LATE_ANSWERS = "answer_late"
+_SERVES_METRICS = {"K2_CONSUMER__METRICS_PORT": "0", "K2_PRODUCER__METRICS_PORT": "0"}
 
 
 class ContainerStack(PlatformProcesses):
@@ -55,18 +64,32 @@ class ContainerStack(PlatformProcesses):
         self.services = services
         self._partitions = partitions
         self._through_proxies = through_proxies
+        self._warehouse_bytes = 0
+        self._small_store: SmallObjectStore | None = None
         self._platform_name = services.next_platform_name()
+        self._instances: dict[str, ChildProcess] = {}
         # Past the proxies, so that it works whatever is done to them.
         self._cluster = KafkaCluster(services.addresses().bootstrap_servers)
 
+    def limit_warehouse(self, size_bytes: int) -> None:
+        """Have the warehouse in an object store of its own, with a disk of this size; to be called before `start`."""
+        self._warehouse_bytes = size_bytes
+
     def start(self) -> None:
-        """Create topics and tables."""
+        """Create topics and tables.
+
+        Raises:
+            ServiceError: the server of a limited warehouse does not start.
+        """
         values = platform_settings(self.services.addresses(proxied=self._through_proxies), self._platform_name)
         values["kafka"] |= {
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS,
         }
         values["api"] = {"port": 0}
+        if self._warehouse_bytes:
+            self._small_store = SmallObjectStore(self.services, self._warehouse_bytes)
+            values["storage"]["s3_endpoint"] = self._small_store.url
         write_private(self.directory / SETTINGS_FILE, json.dumps(values, indent=2) + "\n")
         self.settings = load_settings(self.directory)
         self._cluster.create_topics(all_topics(self.settings.kafka.topic_prefix), self._partitions)
@@ -75,16 +98,44 @@ class ContainerStack(PlatformProcesses):
     @contextmanager
     def outage(self, kind: Outage) -> Iterator[None]:
         """Have a server gone for this host's processes for as long as the context lasts."""
+        if kind is Outage.DISK_FULL:
+            with self._disk_full():
+                yield
+            return
         self._need_proxies(kind.value.replace("_", " "))
         proxies = self.services.proxies
         gone: Mapping[Outage, Callable[[], AbstractContextManager[None]]] = {
             Outage.BROKER_DOWN: lambda: outages.disabled(proxies, KAFKA_PROXIES),
             Outage.BROKER_HUNG: lambda: outages.held_back(proxies, KAFKA_PROXIES),
+            Outage.ANSWERS_LOST: lambda: outages.answers_lost(proxies, KAFKA_PROXIES),
+            Outage.REGISTRY_DOWN: lambda: outages.disabled(proxies, REGISTRY_PROXIES),
+            Outage.CATALOG_DOWN: lambda: outages.disabled(proxies, ["postgres"]),
+            Outage.SINK_SLOW: lambda: outages.throttled(proxies, "object-store", SLOW_KILOBYTES_PER_SECOND),
             Outage.CATALOG_LOCKED: lambda: outages.locked(self.settings.storage.catalog_uri),
             Outage.WAREHOUSE_AWAY: lambda: outages.disabled(proxies, ["object-store"]),
         }
         with gone[kind]():
             yield
+
+    @contextmanager
+    def _disk_full(self) -> Iterator[None]:
+        if self._small_store is None:
+            raise PowerMissingError("an object store that others use is not filled: limit the warehouse first")
+        self._small_store.fill()
+        try:
+            yield
+        finally:
+            self._small_store.free()
+
+    def servers(self) -> ContainerFaults:
+        """Hands on the servers, which all platforms of a run share."""
+        return ContainerFaults(self.services)
+
+    def monitoring(self) -> RunMonitoring:
+        """Hands on Prometheus, which asks every process of this platform, and Alertmanager."""
+        if self.services.relay is None:
+            raise PowerMissingError("this host has no address in the engine's networks: Prometheus cannot ask K2")
+        return RunMonitoring(self.services, self._platform_name)
 
     def impatience(self) -> Mapping[str, str]:
         """Environment of a process that does not wait for a locked catalog."""
@@ -116,10 +167,30 @@ class ContainerStack(PlatformProcesses):
     def stop(self) -> None:
         """End all processes and delete the topics; tables and files go with the servers."""
         super().stop()
+        if self.services.relay is not None:
+            self.services.relay.withdraw(self._instances)
         if self._through_proxies:
             self.services.proxies.reset()
         if hasattr(self, "settings"):
             self._cluster.delete_topics(all_topics(self.settings.kafka.topic_prefix))
+        if self._small_store is not None:
+            self._small_store.close()
+
+    def _spawn(self, role: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> ChildProcess:
+        child = super()._spawn(role, arguments, {**_SERVES_METRICS, **(environment or {})})
+        if self.services.relay is not None:
+            instance = self._free_instance(role)
+            self._instances[instance] = child
+            self.services.relay.expose(ScrapedProcess(instance, role.partition("-")[0], child.pid))
+        return child
+
+    def _free_instance(self, role: str) -> str:
+        """A name no living process has: one that takes the place of a dead one is the same to Prometheus."""
+        first = f"{self._platform_name}-{role}"
+        names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
+        return next(
+            name for name in names if name not in self._instances or self._instances[name].returncode() is not None
+        )
 
     def _create_topic(self, topic: str, partitions: int | None = None) -> None:
         self._cluster.create_topics([topic], partitions or self._partitions)

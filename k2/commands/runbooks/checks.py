@@ -16,7 +16,6 @@ from urllib.parse import unquote
 
 from k2.commands.runbooks import deployment as deployments
 from k2.commands.runbooks.deployment import Deployment
-from k2.commands.runbooks.expressions import selectors
 from k2.commands.runbooks.pages import PARTS, CommandBlock, Problem, Runbook, read_runbook
 from k2.commands.runbooks.programs import (
     ASK,
@@ -32,6 +31,7 @@ from k2.commands.runbooks.programs import (
 )
 from k2.commands.runbooks.shell import Command, read_script
 from k2.observability.alerts.rule_files import Rule
+from k2.observability.promql import read_expression
 
 INDEX = "README.md"
 PROCEDURES = frozenset(
@@ -181,7 +181,7 @@ def _metrics(page: Runbook, deployment: Deployment) -> Iterator[Problem]:
 
 def _expression(expression: str, line: int, deployment: Deployment) -> Iterator[Problem]:
     try:
-        found = selectors(expression)
+        found = read_expression(expression).selectors
     except ValueError as error:
         yield Problem(line, f"{expression!r} cannot be read: {error}", "correct the expression")
         return

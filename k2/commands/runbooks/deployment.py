@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from k2.commands.runbooks.expressions import result_labels, selectors
 from k2.errors import UsageError
 from k2.observability.alerts.exporters import EXPORTED_LABELS, TARGET_LABELS
 from k2.observability.alerts.rule_files import Rule, read_rules, rule_paths
 from k2.observability.alerts.validation import exported_names
 from k2.observability.metrics import CATALOGUE
+from k2.observability.promql import read_expression
 
 RULES = Path("deploy") / "prometheus" / "rules"
 COMPOSE_FILE = Path("deploy") / "compose.yaml"
@@ -60,12 +60,16 @@ def read_deployment(root: Path, runbooks: Path) -> Deployment:
 
 
 def series_labels(rules: Iterable[Rule]) -> dict[str, frozenset[str]]:
-    """Labels of every series by name: K2's own, those of processes and targets, what rules record, and ALERTS."""
+    """Labels of every series by name: K2's own, those of processes and targets, what rules record, and ALERTS.
+
+    Raises:
+        UsageError: a rule's expression cannot be read.
+    """
     scraped = {**EXPORTED_LABELS, **exported_names(CATALOGUE)}
     known = {name: labels | TARGET_LABELS for name, labels in scraped.items()} | {"ALERTS": _OF_ALERTS}
     for rule in rules:
         if rule.record:
-            known[rule.record] = _recorded_labels(rule.expression, known)
+            known[rule.record] = _recorded_labels(rule, known)
     return known
 
 
@@ -74,12 +78,15 @@ def is_ours(name: str) -> bool:
     return name.startswith(_OURS) or ":" in name
 
 
-def _recorded_labels(expression: str, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
+def _recorded_labels(rule: Rule, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """What aggregations keep; without any, what the series have that it is made of."""
-    kept = result_labels(expression)
-    if kept is not None:
-        return kept
-    return frozenset().union(*(known.get(selector.metric, frozenset()) for selector in selectors(expression)))
+    try:
+        expression = read_expression(rule.expression)
+    except ValueError as error:
+        raise UsageError(f"{rule.path}:{rule.expression_line}: {error}: see k2 alerts validate") from error
+    if expression.result_labels is not None:
+        return expression.result_labels
+    return frozenset().union(*(known.get(selector.metric, frozenset()) for selector in expression.selectors))
 
 
 def _services(path: Path) -> tuple[str, ...]:

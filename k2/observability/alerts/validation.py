@@ -2,6 +2,7 @@
 
 Errors:
     unreadable              no rule file
+    expression-unreadable   no PromQL, or a bracket is not closed
     expression-metric       a metric that neither K2 nor a named exporter exports, nor a rule records
     expression-label        a label the metric does not have
     expression-rate         a rate of what is not a counter
@@ -12,7 +13,7 @@ Errors:
     interval                a group evaluated less often than every minute, or more often than every 30 s
     duplicate               a second alert of the same name
 
-PromQL's grammar is not judged: `promtool check rules` does that.
+The rest of PromQL's grammar is not judged: `promtool check rules` does that.
 """
 
 import re
@@ -21,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k2.observability.alerts.exporters import EXPORTED_LABELS, TARGET_LABELS
-from k2.observability.alerts.expressions import COUNTER_FUNCTIONS, Expression, take_apart
 from k2.observability.alerts.rule_files import Rule, RuleFileError, read_rules
 from k2.observability.alerts.severities import SEVERITIES
 from k2.observability.metrics import CATALOGUE, Metric, MetricKind
+from k2.observability.promql import COUNTER_FUNCTIONS, Expression, read_expression
 
 DASHBOARDS = (
     "k2-platform-overview",
@@ -83,12 +84,15 @@ def validate(
         except RuleFileError as error:
             remedy = "see Prometheus' documentation of recording and alerting rules"
             findings.append(Finding(str(error.path), error.line, "", "unreadable", error.problem, remedy))
-    known = _known_labels(rules, catalogue)
+    expressions = [_readable(rule) for rule in rules]
+    findings += [found for found in expressions if isinstance(found, Finding)]
+    known = _known_labels(zip(rules, expressions, strict=True), catalogue)
     counters = frozenset(_counters(catalogue))
     seen: set[str] = set()
     groups: set[tuple[Path, str]] = set()
-    for rule in rules:
-        findings += _judge_expression(rule, known, counters)
+    for rule, expression in zip(rules, expressions, strict=True):
+        if isinstance(expression, Expression):
+            findings += _judge_expression(rule, expression, known, counters)
         if (rule.path, rule.group) not in groups:
             groups.add((rule.path, rule.group))
             findings += _judge_interval(rule)
@@ -114,11 +118,21 @@ def exported_names(catalogue: Iterable[Metric] = CATALOGUE) -> Mapping[str, froz
     return names
 
 
-def _known_labels(rules: Iterable[Rule], catalogue: Iterable[Metric]) -> dict[str, frozenset[str]]:
+def _readable(rule: Rule) -> Expression | Finding:
+    try:
+        return read_expression(rule.expression)
+    except ValueError as error:
+        remedy = "correct it; promtool check rules says more"
+        return _finding(rule, "expression-unreadable", str(error), remedy, rule.expression_line)
+
+
+def _known_labels(
+    rules: Iterable[tuple[Rule, Expression | Finding]], catalogue: Iterable[Metric]
+) -> dict[str, frozenset[str]]:
     known = {**EXPORTED_LABELS, **exported_names(catalogue)}
-    for rule in rules:
+    for rule, expression in rules:
         if rule.record:
-            known[rule.record] = frozenset(take_apart(rule.expression).grouped_by)
+            known[rule.record] = frozenset(expression.grouped_by if isinstance(expression, Expression) else ())
     return known
 
 
@@ -131,8 +145,9 @@ def _counters(catalogue: Iterable[Metric]) -> Iterator[str]:
     yield from (name for name in EXPORTED_LABELS if name.endswith("_total"))
 
 
-def _judge_expression(rule: Rule, known: Mapping[str, frozenset[str]], counters: frozenset[str]) -> Iterator[Finding]:
-    expression = take_apart(rule.expression)
+def _judge_expression(
+    rule: Rule, expression: Expression, known: Mapping[str, frozenset[str]], counters: frozenset[str]
+) -> Iterator[Finding]:
     unknown = {selector.metric for selector in expression.selectors} - set(known)
     for metric in sorted(unknown):
         remedy = "docs/metrics.md lists the metrics K2 exports, k2/observability/alerts/exporters.py those of others"
@@ -152,7 +167,7 @@ def _judge_labels(rule: Rule, expression: Expression, known: Mapping[str, frozen
     if any(metric not in known for metric in metrics):
         return
     for selector in expression.selectors:
-        for label in sorted(set(selector.matched) - known[selector.metric] - TARGET_LABELS):
+        for label in sorted(set(selector.matchers) - known[selector.metric] - TARGET_LABELS):
             problem = f"{selector.metric} has no label {label}"
             yield _label_finding(rule, problem, known[selector.metric])
     shared = TARGET_LABELS.union(*(known[metric] for metric in metrics))

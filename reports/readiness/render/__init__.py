@@ -1,0 +1,1 @@
+"""The card in the forms people and machines read. Everything here is made from the published document alone."""
