@@ -162,10 +162,17 @@ class Workload:
         )
         paced = at_rate(exchange, self._spec.records_per_second, SystemClock(), self._stopping.wait)
         try:
+            self._wait_for_registry()
             with build_producer(_shedding(self._stack.settings), Metrics()) as producer:
                 run_feed(self._noted(paced), producer, on_fed=self._delivered, stopping=self._stopping.is_set)
         except Exception as error:  # noqa: BLE001 - raised again where it is looked for
             self._feed_error = error
+
+    def _wait_for_registry(self) -> None:
+        """What the scenario before did to a server may not be over for all that depend on it."""
+        call = registering(self._stack)
+        while not call()[0] and not self._stopping.wait(_LOOK_SECONDS):
+            pass
 
     def _noted(self, records: Iterator[FeedRecord]) -> Iterator[FeedRecord]:
         for item in records:

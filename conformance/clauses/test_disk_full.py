@@ -7,13 +7,14 @@ it could not write, end with exit code 75 once its retries are used up, and go o
 
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from conformance.clause import ClauseRun
 from conformance.drivers.facts import record_fact
-from conformance.drivers.feeding import feed_records, latest, wait_until_drained
+from conformance.drivers.feeding import Place, feed_records, latest, wait_until_drained
 from conformance.drivers.letter_files import letters_in_files
 from conformance.drivers.log_tap import read_all
 from conformance.drivers.observing import observe_tables
@@ -70,7 +71,16 @@ def test_a_full_warehouse_is_waited_for(clause: ClauseRun, tmp_path: Path, new_s
                 record_stop(seen, supervisor, stack)
             else:
                 second = feed_records(stack, trades(132))
-            wait_until_drained(stack, history, second.acknowledged_ends(), supervisor.is_watching)
+            record_fact(
+                seen,
+                "it takes in all that waited",
+                True,
+                goes_on,
+                stack,
+                history,
+                second.acknowledged_ends(),
+                supervisor,
+            )
             if not full:
                 record_fact(seen, "ends without a fault", [], lambda: [end.exit_code for end in supervisor.ends])
                 record_fact(seen, "words of a full disk without one", False, lambda: says_no_space(stack))
@@ -113,7 +123,7 @@ def test_a_full_disk_of_dead_letters_is_waited_for(clause: ClauseRun, tmp_path: 
             record_stop(seen, supervisor, stack)
             disk.free()
             ends = latest(fed.acknowledged_ends(), poisoner.ends())
-            wait_until_drained(stack, history, ends, supervisor.is_watching)
+            record_fact(seen, "it takes in all that waited", True, goes_on, stack, history, ends, supervisor)
         in_topic = read_all(stack.settings.kafka.bootstrap_servers, [dead_letter_topic(trades_topic(stack))])
         history.observe("poison", poisoner.table())
         history.observe("dead_letters", letter_table([*in_topic, *letters_in_files(disk.folder)]))
@@ -121,6 +131,15 @@ def test_a_full_disk_of_dead_letters_is_waited_for(clause: ClauseRun, tmp_path: 
         observe_tables(history, stack, ["trades"])
     facts.judge()
     clause.judge()
+
+
+def goes_on(stack: Stack, history: HistoryWriter, ends: Mapping[Place, int], supervisor: Supervisor) -> bool:
+    """Whether the consumer takes in everything that was acknowledged."""
+    try:
+        wait_until_drained(stack, history, ends, supervisor.is_watching)
+    except TimeoutError:
+        return False
+    return True
 
 
 def record_stop(seen: HistoryWriter, supervisor: Supervisor, stack: Stack) -> None:
