@@ -110,12 +110,12 @@ def judge(paths: Annotated[list[Path], typer.Argument(help="Run directories or h
 
 
 @app.command()
-def mutants() -> None:
-    """Run each whole-system mutant against the clause that must fail on it.
+def mutants(stack: StackOption = EmbeddedStack.name) -> None:
+    """Run each whole-system mutant of a stack against the clause that must fail on it.
 
     Exits 0 if all are killed, 1 if one survives, 2 if one could not be tried.
     """
-    results = run_mutants(PROJECT_ROOT)
+    results = run_mutants(PROJECT_ROOT, stack)
     verdicts = {result.verdict for result in results}
     raise typer.Exit(1 if "survived" in verdicts else 2 if verdicts != {"killed"} else 0)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from conformance import planted
-from conformance.mutants import started_mutants, write_results
+from conformance.mutants import run_mutants, started_mutants, write_results
 from conformance.stacks.embedded import EmbeddedStack
 from conformance.stacks.kinds import CONTAINERS
 
@@ -136,7 +136,7 @@ def _make_empty(directory: Path) -> None:
 def _run_passes(options: RunOptions, directory: Path) -> int:
     """Run the clauses side by side and the mutants beside them, then one by one those that bear no neighbour.
 
-    On servers that all clauses share they run one by one from the start.
+    On servers that all clauses share they run one by one from the start, and the mutants after them.
 
     Returns:
         the worse of the two passes' exit statuses.
@@ -144,14 +144,17 @@ def _run_passes(options: RunOptions, directory: Path) -> int:
     if options.suite.is_serial:
         return _pytest(options, directory, None, ())
     with_mutants = options.mutants and options.only is None
-    with started_mutants(PROJECT_ROOT, at_once=1) if with_mutants else nullcontext(list) as results:
-        if options.stack != EmbeddedStack.name:
-            # What a clause does to servers that are shared, it does to its neighbours too.
-            statuses = [_pytest(options, directory, None, ())]
-        else:
+    if options.stack != EmbeddedStack.name:
+        # What a clause does to servers that are shared, it does to its neighbours too.
+        statuses = [_pytest(options, directory, None, ())]
+        if with_mutants:
+            write_results(run_mutants(PROJECT_ROOT, options.stack), directory / "mutants.jsonl")
+    else:
+        with (
+            started_mutants(PROJECT_ROOT, at_once=1, stack=options.stack) if with_mutants else nullcontext(list)
+        ) as results:
             statuses = [_pytest(options, directory, "together", _side_by_side())]
-        write_results(results(), directory / "mutants.jsonl")
-    if options.stack == EmbeddedStack.name:
+            write_results(results(), directory / "mutants.jsonl")
         statuses.append(_pytest(options, directory, "alone", ()))
     ran = [status for status in statuses if status != pytest.ExitCode.NO_TESTS_COLLECTED]
     return max(ran, default=int(pytest.ExitCode.NO_TESTS_COLLECTED))

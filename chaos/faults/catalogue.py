@@ -20,6 +20,8 @@ from k2.records.definition import TRADE
 
 _STEP_FAULTS = {"kill_after_step": "SIGKILL", "stop_after_step": "SIGSTOP"}
 _CUT_ANSWERS = "cut_answers"
+_HEALTH = "/health"
+"""Of the object store, which answers everybody there."""
 _BY_ITSELF_SECONDS = 60.0
 """How long a fault of its own making may keep a process away."""
 
@@ -73,18 +75,28 @@ def fault_of(entry: FaultEntry, place: Place) -> Fault:
     raise UsageError(f"{entry.scenario}: there is no fault called {entry.fault}")
 
 
-def server_canaries(stack: ContainerStack, name: str) -> list[Probe]:
-    """The canaries of a server, over its proxy."""
+def server_canaries(stack: ContainerStack, name: str, *, are_short: bool = False) -> list[Probe]:
+    """The canaries of a server, over its proxy.
+
+    Args:
+        stack: of the server.
+        name: of the server.
+        are_short: whether an answer comes in one piece, as it must where each piece is late by itself.
+    """
+    repeats, length = (1, 1) if are_short else (canaries.REPEATS, canaries.BYTES)
+    label = f"{name} short" if are_short else name
     addresses = stack.services.addresses(proxied=True)
     address = addresses.of_services[name]
     if name == "postgres":
-        return canaries.postgres_canaries(name, addresses.catalog_uri)
+        return canaries.postgres_canaries(label, addresses.catalog_uri, length)
     if name.startswith("kafka-"):
-        request = canaries.kafka_request()
+        request = canaries.kafka_request(repeats)
     elif name == "redis":
-        request = canaries.redis_request(REDIS_USER, addresses.secrets.redis)
+        request = canaries.redis_request(REDIS_USER, addresses.secrets.redis, length)
     elif name.startswith("schema-registry-"):
-        request = canaries.http_request(address, "/")
+        request = canaries.http_request(address, "/", repeats)
+    elif are_short:
+        return canaries.tcp_canaries(label, address, canaries.http_request(address, _HEALTH, 1), [canaries.FRESH])
     else:
         secrets, direct = addresses.secrets, stack.services.addresses().url(name)
         keys = secrets.object_store_access_key, secrets.object_store_secret_key
@@ -92,7 +104,7 @@ def server_canaries(stack: ContainerStack, name: str) -> list[Probe]:
         return canaries.tcp_canaries(
             name, address, canaries.stored_object(address, direct, BUCKET, *keys), [canaries.FRESH]
         )
-    return canaries.tcp_canaries(name, address, request)
+    return canaries.tcp_canaries(label, address, request)
 
 
 def _containers(stack: Stack) -> ContainerStack:
@@ -104,7 +116,8 @@ def _containers(stack: Stack) -> ContainerStack:
 def _at_proxies(entry: FaultEntry, stack: ContainerStack) -> Fault:
     names = entry.target.split(",")
     felt_at = str(entry.parameters.get("felt_at", entry.target)).split(",")
-    probes = [probe for name in felt_at for probe in server_canaries(stack, name)]
+    are_short = entry.fault == "jitter"
+    probes = [probe for name in felt_at for probe in server_canaries(stack, name, are_short=are_short)]
     attributes = {name: int(value) for name, value in entry.parameters.items() if name not in ("toxicity", "felt_at")}
     effects = [effect_of(entry.fault, attributes, [probe.name for probe in probes])]
     proxies = stack.services.proxies
@@ -166,10 +179,20 @@ def _stopped(entry: FaultEntry, place: Place) -> Fault:
 
 
 def _at_step(entry: FaultEntry, place: Place) -> Fault:
-    probe = _process_probe(place)
+    planned = place.keeper.consumer()
     gone_as = {"SIGKILL": states.ENDED, "SIGSTOP": states.STOPPED}[_STEP_FAULTS[entry.fault]]
-    effect = Effect(SHOWS, (probe.name,), MOST, (gone_as,))
-    return EndedAtStep(place.keeper, _evidence(place.directory), gone_as, effects=[effect], probes=[probe])
+    # One that was killed is replaced, one that was frozen has to be seen to go on.
+    frozen = states.ProcessState("frozen consumer state", lambda: planned)
+    probe = _process_probe(place) if gone_as == states.ENDED else frozen
+    return EndedAtStep(
+        place.keeper,
+        planned,
+        _evidence(place.directory),
+        gone_as,
+        bool(entry.parameters.get("rival")),
+        effects=[Effect(SHOWS, (probe.name,), MOST, (gone_as,))],
+        probes=[probe],
+    )
 
 
 def _cut(entry: FaultEntry, place: Place) -> Fault:

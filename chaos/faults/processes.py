@@ -30,6 +30,9 @@ class ConsumerKeeper(Protocol):
     def replace_consumer(self) -> None:
         """Start another in the place of one that has ended."""
 
+    def add_consumer(self) -> None:
+        """Start another beside it."""
+
 
 @dataclass(slots=True)
 class ConsumerKilled(TimedFault):
@@ -67,27 +70,33 @@ class ConsumerStopped(TimedFault):
 
 @dataclass(slots=True)
 class EndedAtStep(TimedFault):
-    """The consumer kills or freezes itself after a step.
+    """A consumer kills or freezes itself after a step.
 
     Attributes:
-        keeper: of the consumer, which was started with the plan.
+        keeper: of the consumer.
+        consumer: the one that was started with the plan.
         evidence: file it writes a line to just before the signal.
         gone_as: ENDED for SIGKILL, STOPPED for SIGSTOP.
+        has_rival: whether another is started meanwhile, which takes its partitions over.
     """
 
     keeper: ConsumerKeeper
+    consumer: ChildProcess
     evidence: Path
     gone_as: str
+    has_rival: bool = False
 
     def is_due(self, reached: bool) -> bool:
         """When it has happened."""
-        return process_state(self.keeper.consumer()) == self.gone_as
+        return process_state(self.consumer) == self.gone_as
 
     def inject(self) -> Mapping[str, Any]:
         """It has happened; returns what the process wrote down."""
         (line,) = self.evidence.read_text().splitlines()[:1]
         written = json.loads(line)
-        exit_signal = -(self.keeper.consumer().returncode() or 0)
+        exit_signal = -(self.consumer.returncode() or 0)
+        if self.has_rival:
+            self.keeper.add_consumer()
         return {"began_wall_ns": written["wall_ns"], "evidence": written, "exit_signal": exit_signal}
 
     def heal(self) -> None:
@@ -96,7 +105,7 @@ class EndedAtStep(TimedFault):
             self.keeper.replace_consumer()
         else:
             assert self.gone_as == STOPPED
-            self.keeper.consumer().signal(signal.SIGCONT)
+            self.consumer.signal(signal.SIGCONT)
 
 
 @dataclass(slots=True)

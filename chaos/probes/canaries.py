@@ -22,9 +22,9 @@ from chaos.probes.probe import Answer, Probe
 from conformance.stacks.containers.addresses import REGION
 
 FRESH, KEPT = "fresh", "kept"
-_REPEATS = 20
+REPEATS = 20
 """Of a request whose answer is short: what spoils bytes shall have some to spoil."""
-_BYTES = 8_000
+BYTES = 8_000
 _OBJECT = "canary"
 _SIGNED_SECONDS = 7 * 86_400
 _SMALLEST_CONNECT_TIMEOUT_SECONDS = 2
@@ -32,12 +32,12 @@ _SMALLEST_CONNECT_TIMEOUT_SECONDS = 2
 _API_VERSIONS = bytes.fromhex("0000000c 0012 0000 00000007 0002") + b"k2"
 
 
-def kafka_request() -> Request:
+def kafka_request(repeats: int = REPEATS) -> Request:
     """Asks a broker several times which requests it knows, which needs no name and no password."""
-    return Request(_API_VERSIONS * _REPEATS, lambda received: _kafka_answers(received) >= _REPEATS)
+    return Request(_API_VERSIONS * repeats, lambda received: _kafka_answers(received) >= repeats)
 
 
-def http_request(host: str, path: str, repeats: int = _REPEATS) -> Request:
+def http_request(host: str, path: str, repeats: int = REPEATS) -> Request:
     """Asks a server for a page several times, without waiting for answers in between; any status is an answer."""
     head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     return Request(head * repeats, lambda received: _http_answers(received) >= repeats)
@@ -60,15 +60,15 @@ def stored_object(address: str, direct_url: str, bucket: str, access_key: str, s
         )
 
     place = {"Bucket": bucket, "Key": _OBJECT}
-    client(direct_url).put_object(**place, Body=b"x" * _BYTES)
+    client(direct_url).put_object(**place, Body=b"x" * BYTES)
     signed = client(f"http://{address}").generate_presigned_url("get_object", Params=place, ExpiresIn=_SIGNED_SECONDS)
     parts = urllib.parse.urlsplit(signed)
     return http_request(address, f"{parts.path}?{parts.query}", repeats=1)
 
 
-def redis_request(user: str, password: str) -> Request:
-    """Has Redis say back what it is told."""
-    parts = (("AUTH", user, password), ("ECHO", "x" * _BYTES))
+def redis_request(user: str, password: str, length: int = BYTES) -> Request:
+    """Has Redis say back so many bytes."""
+    parts = (("AUTH", user, password), ("ECHO", "x" * length))
     body = b"".join(_redis_command(*part) for part in parts)
     return Request(body, lambda received: received.startswith(b"-") or received.count(b"\r\n") >= len(parts) + 1)
 
@@ -78,24 +78,26 @@ def tcp_canaries(name: str, address: str, request: Request, hows: Sequence[str] 
     return [TcpCanary(f"{name} {how}", address, request, is_kept=how == KEPT) for how in hows]
 
 
-def postgres_canaries(name: str, uri: str) -> list[Probe]:
-    """Both canaries of a catalog in PostgreSQL; `uri` as SQLAlchemy writes it."""
+def postgres_canaries(name: str, uri: str, length: int = BYTES) -> list[Probe]:
+    """Both canaries of a catalog in PostgreSQL, with answers of so many bytes; `uri` as SQLAlchemy writes it."""
     url = sqlalchemy.make_url(uri).set(drivername="postgresql").render_as_string(hide_password=False)
-    return [PostgresCanary(f"{name} {how}", url, is_kept=how == KEPT) for how in (FRESH, KEPT)]
+    return [PostgresCanary(f"{name} {how}", url, length, is_kept=how == KEPT) for how in (FRESH, KEPT)]
 
 
 class PostgresCanary:
-    """Has PostgreSQL answer a query of some kilobytes.
+    """Has PostgreSQL answer a query of some length.
 
     Args:
         name: of the probe.
         url: as libpq reads it.
+        length: of an answer, in bytes.
         is_kept: whether the connection is kept until it breaks.
     """
 
-    def __init__(self, name: str, url: str, *, is_kept: bool) -> None:
+    def __init__(self, name: str, url: str, length: int, *, is_kept: bool) -> None:
         self.name = name
         self._url = url
+        self._length = length
         self._is_kept = is_kept
         self._connection: psycopg.Connection[tuple[str]] | None = None
 
@@ -111,7 +113,7 @@ class PostgresCanary:
             timer = threading.Timer(PATIENCE_SECONDS, _cut, (connection, abandoned))
             timer.start()
             try:
-                connection.execute("SELECT repeat('x', %s::int)", (_BYTES,)).fetchone()
+                connection.execute("SELECT repeat('x', %s::int)", (self._length,)).fetchone()
             finally:
                 timer.cancel()
         except (psycopg.Error, OSError) as error:

@@ -104,8 +104,9 @@ def run_scenario(
         _observe(history, workload, readings, storage)
     finally:
         workload.stop()
-    status = workload.consumer().stop()
-    history.operation("harness", "consumer", "ok", attributes={"restarts": workload.restarts, "exit_status": status})
+    for status in workload.stop_consumers():
+        ended = {"restarts": workload.restarts, "exit_status": status}
+        history.operation("harness", "consumer", "ok", attributes=ended)
     history.observe("error_lines", _error_lines(stack, began_wall_ns))
 
 

@@ -115,7 +115,15 @@ class Workload:
         """Start another in the place of one that has ended."""
         self._is_left_dead = False
         if self.consumer().returncode() is not None:
-            self._children.append(self._stack.start_consumer("trades", environment=self._environment))
+            self.add_consumer()
+
+    def add_consumer(self) -> None:
+        """Start another beside it."""
+        self._children.append(self._stack.start_consumer("trades", environment=self._environment))
+
+    def stop_consumers(self) -> list[int]:
+        """Ask every consumer that lives to end, and return the exit statuses."""
+        return [child.stop() for child in reversed(self._children) if child.returncode() is None]
 
     def supervise(self) -> None:
         """Replace a consumer that ended by itself, and count it.

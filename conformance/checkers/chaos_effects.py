@@ -9,8 +9,9 @@ An effect names probes, each of which must show it, and says what it is:
     shows    a share of `least` gave one of `answers`, and before none did
     counts   the number that the probe gives rose by `least`
 
-A reading belongs to the time at which it was asked for. What cannot be told is a doubt, never a failure: a fault
-without effect says nothing of the system.
+A reading that is asked how long it took belongs to the time at which it began, any other to the time at which it
+ended: what had no answer when the fault was healed says nothing. What cannot be told is a doubt, never a failure: a
+fault without effect says nothing of the system.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,9 +65,10 @@ def find_without_effect(fault: Mapping[str, Any], readings: ByProbe, first_injec
 
 def _objection(effect: Mapping[str, Any], readings: Readings, fault: Mapping[str, Any], first_ns: int) -> str | None:
     """Why the readings of one probe do not show the effect; None if they do."""
-    before = [one for one in readings if one["wall_ns"] + _nanoseconds(one) < first_ns]
+    before = [one for one in readings if _ended(one) < first_ns]
     began, ended = fault["injected_wall_ns"] + _SETTLING_NS, fault["healing_wall_ns"]
-    during = [one for one in readings if began <= one["wall_ns"] < ended]
+    at = _began if effect["kind"] in ("slower", "spread") else _ended
+    during = [one for one in readings if began <= at(one) < ended]
     if effect["kind"] == "counts":
         return _not_counted(effect, readings)
     if len(before) < _FEWEST_CONTROLS:
@@ -124,8 +126,12 @@ def _not_counted(effect: Mapping[str, Any], readings: Readings) -> str | None:
     return None if rise >= effect["least"] else f"{rise} were counted, not {effect['least']:.0f}"
 
 
-def _nanoseconds(reading: Reading) -> int:
-    return int(reading["seconds"] * 1e9)
+def _began(reading: Reading) -> int:
+    return int(reading["wall_ns"])
+
+
+def _ended(reading: Reading) -> int:
+    return int(reading["wall_ns"] + reading["seconds"] * 1e9)
 
 
 _JUDGES: Mapping[str, Callable[[Mapping[str, Any], Readings, Readings], str | None]] = {

@@ -45,6 +45,8 @@ RATE_PER_SECOND = 200
 AWAY_SECONDS = 3.0
 RESTARTS = RestartPolicy(first_wait_seconds=0.5, longest_wait_seconds=2.0)
 BATCH_ROWS = 2_000
+# The order of the rows is told by the snapshots that brought them.
+EVERY_SNAPSHOT = {"K2_STORAGE__SNAPSHOTS_KEPT": "20000"}
 
 
 @pytest.mark.clause(
@@ -174,7 +176,9 @@ def test_brokers_that_fail_and_return_cost_no_acknowledged_record(
         servers = stack.servers()
         assert servers.names()
         with clause.history(seed=94) as history:
-            with Supervisor(lambda: stack.start_consumer("trades"), RESTARTS, random.Random(94)) as supervisor:
+            with Supervisor(
+                lambda: stack.start_consumer("trades", None, EVERY_SNAPSHOT), RESTARTS, random.Random(94)
+            ) as supervisor:
                 with SteadyFeed(stack, trades(94), RATE_PER_SECOND) as feed:
                     for broker in ("kafka-1", "kafka-2", "kafka-3") * ROUNDS:
                         kill(stack, history, broker)

@@ -29,15 +29,21 @@ from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.ingestion.consumer import consumer_group
 
 SYMBOLS = tuple(f"COIN{number:02d}" for number in range(16))
-PARTITIONS = 3
-"""Of each of the two topics of trades."""
+PARTITIONS = 6
 RATE_PER_SECOND = by_profile(smoke=250, full=500)
 MEMBERS = 3
 SLEEPS = by_profile(smoke=2, full=50)
 LEAST_RECORDS = 1_500
 BATCH_ROWS = 2_000
 ASLEEP_AT_BATCH = 2
-PATIENT_WRITERS = {"K2_RETRY__ATTEMPTS": "10", "K2_RETRY__FIRST_WAIT_SECONDS": "0.1"}
+MEMBER = {
+    "K2_RETRY__ATTEMPTS": "10",
+    "K2_RETRY__FIRST_WAIT_SECONDS": "0.1",
+    # One topic alone, so that there is work in every partition.
+    "K2_CONSUMER__ASSET_CLASSES": '["crypto"]',
+    # The order of the rows is told by the snapshots that brought them.
+    "K2_STORAGE__SNAPSHOTS_KEPT": "20000",
+}
 
 
 @pytest.mark.timeout(600)
@@ -54,13 +60,13 @@ def test_members_that_come_and_go_lose_and_repeat_nothing(
     clause: ClauseRun, tmp_path: Path, new_stack: NewStack, protocol: str
 ) -> None:
     with new_stack(tmp_path, partitions=PARTITIONS, batch_rows=BATCH_ROWS) as stack:
-        environment = {**PATIENT_WRITERS, **ruled_by(protocol, stack)}
+        environment = {**MEMBER, **ruled_by(protocol, stack)}
         members = clause.part("groups/ownership", ("CON-7a",), "facts", "Every partition has one owner, and a late "
                               "one is refused", 6)  # fmt: skip
         with clause.history(seed=101, expected_kills=["any"]) as history, members.history(seed=101) as seen:
             with (
                 SteadyFeed(stack, trades(101), RATE_PER_SECOND) as feed,
-                Group(stack, history, 2 * PARTITIONS, environment) as group,
+                Group(stack, history, PARTITIONS, environment) as group,
             ):
                 come_and_go(group, seen, tmp_path)
                 fed = feed.finish()
@@ -91,7 +97,7 @@ def test_members_that_sleep_past_their_session_lose_and_repeat_nothing(
         with clause.history(seed=102) as history:
             with (
                 SteadyFeed(stack, trades(102), RATE_PER_SECOND) as feed,
-                Group(stack, history, 2 * PARTITIONS, PATIENT_WRITERS) as group,
+                Group(stack, history, PARTITIONS, MEMBER) as group,
             ):
                 names = [group.join() for _ in range(MEMBERS)]
                 group.settle()

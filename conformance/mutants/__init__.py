@@ -55,28 +55,19 @@ def listed(project_root: Path) -> list[Mutant]:
 
 
 def exercised(project_root: Path, stack: str) -> list[Mutant]:
-    """Mutants that a run on a stack of some kind can try; says which it cannot.
-
-    Those of the embedded stack are tried on one of their own, whatever the run is on.
-    """
-    every = listed(project_root)
-    chosen = [mutant for mutant in every if mutant.stack in (_EMBEDDED, stack)]
-    for mutant in every:
-        if mutant not in chosen:
-            print(f"mutant {mutant.name}: not exercised, {mutant.clause} needs the {mutant.stack} stack", flush=True)
-    return chosen
+    """Mutants whose clause needs a stack of this kind; those of other kinds are for runs on theirs."""
+    return [mutant for mutant in listed(project_root) if mutant.stack == stack]
 
 
-def run_mutants(project_root: Path, stack: str = _EMBEDDED) -> list[MutantResult]:
+def run_mutants(project_root: Path, stack: str) -> list[MutantResult]:
     """Run every mutant's clause against it, a few at a time, saying so as it goes."""
-    with started_mutants(project_root, _AT_ONCE, stack) as results:
+    # Servers of their own fill a machine.
+    with started_mutants(project_root, _AT_ONCE if stack == _EMBEDDED else 1, stack) as results:
         return results()
 
 
 @contextmanager
-def started_mutants(
-    project_root: Path, at_once: int, stack: str = _EMBEDDED
-) -> Iterator[Callable[[], list[MutantResult]]]:
+def started_mutants(project_root: Path, at_once: int, stack: str) -> Iterator[Callable[[], list[MutantResult]]]:
     """Mutants under way while the body runs; what is yielded waits for them. Those not begun by then are left out."""
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="mutant")
     try:
@@ -126,6 +117,8 @@ def _verdicts(copy: Path, mutant: Mutant) -> list[dict[str, str]]:
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "conformance/clauses", "-q", "-p", "no:cacheprovider"),
+            # Servers have a limit of their own.
+            *("-o", "timeout_func_only=true"),
             *(f"--k2-run-dir={run_directory}", f"--k2-only={mutant.clause}", f"--k2-stack={mutant.stack}"),
         ],
         cwd=copy,

@@ -26,6 +26,7 @@ PLANTED = {
     "iceberg": ("k2/ingestion/planted.py", "pyiceberg.catalog"),
     "duckdb": ("k2/storage/planted.py", "duckdb"),
     "redis": ("k2/ingestion/planted.py", "redis"),
+    "aws": ("k2/storage/planted.py", "boto3"),
     "checkers": ("conformance/checkers/planted.py", "k2.records"),
     "chaos": ("chaos/planted.py", "reports"),
     "chaos-apart": ("conformance/drivers/planted.py", "chaos"),
