@@ -85,7 +85,9 @@ def _of_scenario(name: str, lines: Sequence[Mapping[str, Any]]) -> ScenarioOutco
 
 
 def _found(lines: Sequence[Mapping[str, Any]], kind: str) -> int:
-    return sum(int(one["count"]) for line in lines for one in line["findings"] if one["kind"] == kind)
+    # A row that is there twice is found by its identity and by its coordinates.
+    counts = ([int(one["count"]) for one in line["findings"] if one["kind"] == kind] for line in lines)
+    return sum(max(found, default=0) for found in counts)
 
 
 def _exit_code(lines: Sequence[Mapping[str, Any]]) -> int:

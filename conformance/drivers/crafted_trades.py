@@ -43,6 +43,7 @@ class CraftedTrades:
             "exchange": exchange,
             "symbol": symbol,
             "source_sequence": number,
+            "trade_id": f"{exchange}-{symbol}-{position}",
             "event_time_ns": self._template["event_time_ns"] + later_ns,
             "receive_time_ns": self._template["receive_time_ns"] + later_ns,
             **changes,

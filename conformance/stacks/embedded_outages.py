@@ -3,6 +3,7 @@
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from k2.embedded.processes import ChildProcess
 
 _PATIENCE_SECONDS = 10.0
-_HELD_SECONDS, _FREE_SECONDS = 2.3, 0.2
+_HELD_SECONDS, _LONGEST_FREE_SECONDS, _LOOK_SECONDS = 2.3, 1.0, 0.005
 
 
 @contextmanager
@@ -36,22 +37,35 @@ def locked(catalog: Path) -> Iterator[None]:
 
 @contextmanager
 def slow(catalog: Path) -> Iterator[None]:
-    """Another process holds the catalog's only lock again and again, and lets others have it for a moment."""
+    """Another process holds the catalog's only lock, and lets go of it for one commit every few seconds.
+
+    What a sink takes in then is its largest batch in `_HELD_SECONDS`, however fast the machine is.
+    """
     over = threading.Event()
-
-    def go_on() -> None:
-        while not over.is_set():
-            with locked(catalog):
-                over.wait(_HELD_SECONDS)
-            over.wait(_FREE_SECONDS)
-
-    thread = threading.Thread(target=go_on, name="slow catalog")
+    thread = threading.Thread(target=_let_through_one_by_one, args=(catalog, over), name="slow catalog")
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
+
+
+def _let_through_one_by_one(catalog: Path, over: threading.Event) -> None:
+    with closing(sqlite3.connect(catalog, timeout=_PATIENCE_SECONDS, isolation_level=None)) as connection:
+        while not over.is_set():
+            connection.execute("BEGIN EXCLUSIVE")
+            over.wait(_HELD_SECONDS)
+            before = _tables(connection)
+            connection.execute("ROLLBACK")
+            take_back_at = time.monotonic() + _LONGEST_FREE_SECONDS
+            while time.monotonic() < take_back_at and _tables(connection) == before and not over.is_set():
+                time.sleep(_LOOK_SECONDS)
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """Where the metadata of every table is, which each commit changes."""
+    return connection.execute("SELECT table_name, metadata_location FROM iceberg_tables ORDER BY 1").fetchall()
 
 
 @contextmanager
