@@ -58,8 +58,8 @@ class Outage(enum.Enum):
     CATALOG_LOCKED = "catalog_locked"
     """Somebody else holds a lock on the catalog that lets nobody read or write it."""
     SINK_SLOW = "sink_slow"
-    """Tables take in little: the object store is sent 96 KB/s on each connection, or the catalog can be had for one commit
-    in every 2.3 s."""
+    """Tables take in little: the object store is sent 96 KB/s on each connection, or the catalog can be had for one
+    commit in every 2.3 s."""
     DISK_FULL = "disk_full"
     """The disk under the warehouse is full; only of a stack whose warehouse was limited before it was started."""
     WAREHOUSE_AWAY = "warehouse_away"
