@@ -43,7 +43,8 @@ coverage: setup ## unit tests with the lines of k2 they miss; HTML in build/cove
 	@$(PYTHON_BIN) -m pytest -n auto --cov --cov-report=term --cov-report=html
 
 bench: setup ## every measurement in benchmarks/, one after the other
-	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(PYTHON_BIN) "$$benchmark" || exit; done
+	@for benchmark in benchmarks/*.py; do name=$${benchmark%.py}; echo "--- $$name"; \
+		$(PYTHON_BIN) -m "$${name%%/*}.$${name##*/}" || exit; done
 
 # Runtime and bootstrap are constrained by the development lock, so that all three agree on every version.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
