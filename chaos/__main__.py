@@ -9,16 +9,15 @@ import typer
 from chaos.outcome import read_outcome
 from chaos.scenarios.table import PROFILES, Scenario, chosen, read_table
 from chaos.schedule import SCHEDULE_FILE, make_schedule, read_schedule
+from conformance.command_line import run_and_exit
 from conformance.run import RunOptions, Suite, run_clauses
-from conformance.stacks.containers.commands import tell
 from conformance.stacks.containers.engine import NoEngine, find_engine
-from conformance.stacks.containers.errors import ContainersError
+from conformance.stacks.embedded import EmbeddedStack
+from conformance.stacks.kinds import CONTAINERS
 from k2.errors import UsageError
 
-CONTAINERS, EMBEDDED = "containers", "embedded"
+EMBEDDED = EmbeddedStack.name
 DEFAULT_SEED = 1
-_USAGE_EXIT_CODE = 64
-_INTERRUPTED_EXIT_CODE = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,10 +63,7 @@ def run(
         files=((SCHEDULE_FILE, planned.text()),),
     )
     options = RunOptions(chosen_stack, profile, only=None, into=into, mutants=False, suite=suite)
-    try:
-        directory, _ = run_clauses(options, sys.argv)
-    except ContainersError as error:
-        raise typer.Exit(tell(error)) from None
+    directory, _ = run_clauses(options, sys.argv)
     outcome = read_outcome(directory)
     for scenario in outcome.scenarios:
         if runs > 1 or scenario.passed < scenario.runs:
@@ -114,16 +110,8 @@ def _stack(asked: str | None) -> str:
 
 
 def main() -> None:
-    """Run the command line. Usage errors exit 64, because 1, 2 and 3 are verdicts."""
-    try:
-        status = app(prog_name="python -m chaos", standalone_mode=False)
-    except (typer.TyperException, FileExistsError, UsageError) as error:
-        described = getattr(error, "format_message", None)
-        typer.echo(f"chaos: {described() if described else error}", err=True)
-        status = _USAGE_EXIT_CODE
-    except (typer.Abort, KeyboardInterrupt):
-        status = _INTERRUPTED_EXIT_CODE
-    sys.exit(status)
+    """Run the command line."""
+    run_and_exit(app, "python -m chaos")
 
 
 if __name__ == "__main__":

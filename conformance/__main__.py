@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from conformance import judge as judging
+from conformance.command_line import run_and_exit
 from conformance.history import HistoryError
 from conformance.mutants import run_mutants
 from conformance.run import PROJECT_ROOT, RUNS, RunOptions, run_clauses
-from conformance.stacks.containers.errors import ContainersError
 from conformance.stacks.embedded import EmbeddedStack
 from conformance.stacks.kinds import CONTAINERS, EXTERNAL, KINDS
 
@@ -35,7 +35,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 _KNOWN_PROFILES = ("smoke", "full")
 _USAGE_EXIT_CODE = 64
 _HARNESS_EXIT_CODE = 3
-_INTERRUPTED_EXIT_CODE = 130
 _RUN_OUTCOMES = {
     0: "nothing failed and nothing is unknown; what was not exercised is on the card",
     1: "the system failed, see above",
@@ -57,7 +56,7 @@ def run(
     Example: python -m conformance run --only CON-3
     """
     _refuse_unknown(stack, profile, addresses)
-    directory, status = _run(RunOptions(stack, profile, only, into, mutants, addresses))
+    directory, status = run_clauses(RunOptions(stack, profile, only, into, mutants, addresses), sys.argv)
     raise typer.Exit(_gate(directory, minimum=0) if only is None else min(status, 1))
 
 
@@ -73,7 +72,7 @@ def readiness(
     _refuse_unknown(stack, profile, addresses)
     # Real servers first: where there is no engine for them, that is known at once.
     stacks = (CONTAINERS, EmbeddedStack.name) if stack == CONTAINERS else (stack,)
-    runs = [_run(RunOptions(each, profile, addresses=addresses))[0] for each in stacks]
+    runs = [run_clauses(RunOptions(each, profile, addresses=addresses), sys.argv)[0] for each in stacks]
     # The newest first, which is `latest`: there the card is written.
     runs.reverse()
     _reports("card", *runs)
@@ -167,15 +166,6 @@ def images(
     raise typer.Exit(commands.guarded(asked))
 
 
-def _run(options: RunOptions) -> tuple[Path, int]:
-    try:
-        return run_clauses(options, sys.argv)
-    except ContainersError as error:
-        from conformance.stacks.containers import commands
-
-        raise typer.Exit(commands.tell(error)) from None
-
-
 def _gate(*directories: Path, minimum: int, quiet: bool = False) -> int:
     return _reports("gate", *directories, "--min", str(minimum), quiet=quiet)
 
@@ -201,16 +191,8 @@ def _refuse_unknown(stack: str, profile: str, addresses: Path | None) -> None:
 
 
 def main() -> None:
-    """Run the command line. Usage errors exit 64, because 1, 2 and 3 are verdicts."""
-    try:
-        status = app(prog_name="python -m conformance", standalone_mode=False)
-    except (typer.TyperException, FileExistsError) as error:
-        described = getattr(error, "format_message", None)
-        typer.echo(f"conformance: {described() if described else error}", err=True)
-        status = _USAGE_EXIT_CODE
-    except (typer.Abort, KeyboardInterrupt):
-        status = _INTERRUPTED_EXIT_CODE
-    sys.exit(status)
+    """Run the command line."""
+    run_and_exit(app, "python -m conformance")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from conformance.drivers.silence import comes_true
 from conformance.drivers.steady_feed import SteadyFeed
 from conformance.history import HistoryWriter
 from conformance.stacks.base import NewStack, Outage, Stack
+from conformance.stacks.containers.addresses import BROKERS
 from conformance.stacks.supervisor import RestartPolicy, Supervisor
 from k2.feeds.feed import FeedRecord
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -66,7 +67,7 @@ def test_an_acknowledged_record_survives_the_loss_of_its_leader(stack: Stack, cl
             producing.send(islice(records, SOME))
             record_fact(history, "open before the fault", 0, producer.flush)
             victim = servers.leaders(topic)[0]
-            others = [name for name in ("kafka-1", "kafka-2", "kafka-3") if name != victim]
+            others = [name for name in BROKERS if name != victim]
             # Frozen, the others copy nothing: what the leader acknowledged by itself would be gone with it.
             with paused(stack, history, *others):
                 producing.send(islice(records, SOME))
@@ -136,7 +137,7 @@ def test_with_two_replicas_gone_nothing_is_acknowledged(stack: Stack, clause: Cl
             producing.send(islice(records, SOME))
             record_fact(history, "open before the fault", 0, producer.flush)
             survivor = servers.leaders(topic)[0]
-            gone = [name for name in ("kafka-1", "kafka-2", "kafka-3") if name != survivor]
+            gone = [name for name in BROKERS if name != survivor]
             try:
                 for name in gone:
                     kill(stack, history, name)
@@ -180,7 +181,7 @@ def test_brokers_that_fail_and_return_cost_no_acknowledged_record(
                 lambda: stack.start_consumer("trades", None, EVERY_SNAPSHOT), RESTARTS, random.Random(94)
             ) as supervisor:
                 with SteadyFeed(stack, trades(94), RATE_PER_SECOND) as feed:
-                    for broker in ("kafka-1", "kafka-2", "kafka-3") * ROUNDS:
+                    for broker in BROKERS * ROUNDS:
                         kill(stack, history, broker)
                         time.sleep(AWAY_SECONDS)
                         start(stack, history, broker)

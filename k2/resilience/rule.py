@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 
 class FailureClass(Enum):
@@ -33,3 +34,8 @@ class Rule:
     failure_class: FailureClass
     why: str
     codes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_module(cls, library: str, module: str, failure_class: FailureClass, names: str, why: str) -> Self:
+        """A statement about exceptions of one module, their names with blanks between them, whatever the code."""
+        return cls(library, tuple(f"{module}.{name}" for name in names.split()), failure_class, why)

@@ -11,7 +11,7 @@ BUCKET = "market-data"
 REGION = "us-east-1"
 """The gateway's own; a signature names one."""
 REDIS_USER = "k2"
-_BROKERS = ("kafka-1", "kafka-2", "kafka-3")
+BROKERS = ("kafka-1", "kafka-2", "kafka-3")
 _REGISTRIES = ("schema-registry-1", "schema-registry-2")
 
 
@@ -30,7 +30,7 @@ class Addresses:
     @property
     def bootstrap_servers(self) -> str:
         """All brokers, for a Kafka client."""
-        return ",".join(self.of_services[name] for name in _BROKERS)
+        return ",".join(self.of_services[name] for name in BROKERS)
 
     @property
     def schema_registry_url(self) -> str:
@@ -99,7 +99,7 @@ def inside_network() -> dict[str, str]:
     """Where the servers are for containers of the same network."""
     ports = {"postgres": 5432, "object-store": 7070, "redis": 6379, "prometheus": 9090, "alertmanager": 9093}
     return {
-        **{name: f"{name}:9092" for name in _BROKERS},
+        **{name: f"{name}:9092" for name in BROKERS},
         **{name: f"{name}:8080" for name in _REGISTRIES},
         **{name: f"{name}:{port}" for name, port in {**ports, "pushgateway": 9091}.items()},
     }

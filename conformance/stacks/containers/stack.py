@@ -15,7 +15,7 @@ import sqlalchemy
 
 from conformance.stacks.base import Outage, PowerMissingError
 from conformance.stacks.containers import outages
-from conformance.stacks.containers.addresses import platform_settings
+from conformance.stacks.containers.addresses import BROKERS, platform_settings
 from conformance.stacks.containers.container_faults import ContainerFaults
 from conformance.stacks.containers.kafka_cluster import KafkaCluster
 from conformance.stacks.containers.monitoring import RunMonitoring
@@ -30,7 +30,6 @@ from k2.embedded.processes import ChildProcess
 from k2.records.definition import all_topics
 from k2.settings import SETTINGS_FILE, load_settings
 
-KAFKA_PROXIES = ("kafka-1", "kafka-2", "kafka-3")
 REGISTRY_PROXIES = ("schema-registry-1", "schema-registry-2")
 LOCK_TIMEOUT_MS = 50
 SLOW_KILOBYTES_PER_SECOND = 96
@@ -105,9 +104,9 @@ class ContainerStack(PlatformProcesses):
         self._need_proxies(kind.value.replace("_", " "))
         proxies = self.services.proxies
         gone: Mapping[Outage, Callable[[], AbstractContextManager[None]]] = {
-            Outage.BROKER_DOWN: lambda: outages.disabled(proxies, KAFKA_PROXIES),
-            Outage.BROKER_HUNG: lambda: outages.held_back(proxies, KAFKA_PROXIES),
-            Outage.ANSWERS_LOST: lambda: outages.answers_lost(proxies, KAFKA_PROXIES),
+            Outage.BROKER_DOWN: lambda: outages.disabled(proxies, BROKERS),
+            Outage.BROKER_HUNG: lambda: outages.held_back(proxies, BROKERS),
+            Outage.ANSWERS_LOST: lambda: outages.answers_lost(proxies, BROKERS),
             Outage.REGISTRY_DOWN: lambda: outages.disabled(proxies, REGISTRY_PROXIES),
             Outage.CATALOG_DOWN: lambda: outages.disabled(proxies, ["postgres"]),
             Outage.SINK_SLOW: lambda: outages.throttled(proxies, "object-store", SLOW_KILOBYTES_PER_SECOND),
@@ -197,17 +196,17 @@ class ContainerStack(PlatformProcesses):
 
     def _go_down(self) -> None:
         self._need_proxies("go down")
-        for name in KAFKA_PROXIES:
+        for name in BROKERS:
             self.services.proxies.disable(name)
 
     def _come_up(self) -> None:
         self._need_proxies("come up")
-        for name in KAFKA_PROXIES:
+        for name in BROKERS:
             self.services.proxies.enable(name)
 
     def _answer_late(self, milliseconds: int) -> None:
         self._need_proxies("answer late")
-        for name in KAFKA_PROXIES:
+        for name in BROKERS:
             if milliseconds:
                 self.services.proxies.add_toxic(name, "latency", {"latency": milliseconds}, toxic=_LATE_ANSWERS)
             elif _LATE_ANSWERS in self.services.proxies.toxics(name):

@@ -1,13 +1,11 @@
 """K2's own errors: what the consumer retries, and what stops it."""
 
+from functools import partial
+
 from k2.resilience.rule import FailureClass, Rule
 
 _TRANSIENT, _PERMANENT, _FATAL = FailureClass
-
-
-def _rule(failure_class: FailureClass, names: str, why: str) -> Rule:
-    return Rule("k2", tuple(f"k2.errors.{name}" for name in names.split()), failure_class, why)
-
+_rule = partial(Rule.of_module, "k2", "k2.errors")
 
 RULES = (
     _rule(

@@ -1,13 +1,11 @@
 """Errors of the Redis client. Redis is a cache here: none of them stops anything, they decide what a breaker counts."""
 
+from functools import partial
+
 from k2.resilience.rule import FailureClass, Rule
 
 _TRANSIENT, _, _FATAL = FailureClass
-
-
-def _rule(failure_class: FailureClass, names: str, why: str) -> Rule:
-    return Rule("redis", tuple(f"redis.exceptions.{name}" for name in names.split()), failure_class, why)
-
+_rule = partial(Rule.of_module, "redis", "redis.exceptions")
 
 RULES = (
     _rule(
