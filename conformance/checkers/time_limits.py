@@ -4,7 +4,8 @@ Verified:
 - wrong_status: work longer than its limit is answered 504, shorter work 200.
 - wrong_envelope: the body of a 504 names QUERY_TIMEOUT.
 - that some work was longer than its limit; otherwise the verdict is unknown.
-- late: every answer comes within the limit plus a quarter of it, or plus 250 ms if that is more.
+- late: every answer comes within the limit plus a quarter of it, or plus 250 ms if that is more. A late one during
+  which the machine itself stood still for as long as it was late says nothing of the system: it is no sample.
 - early: no 504 comes before the limit has passed.
 - slot_not_returned: a request that follows on the same slot is answered 200.
 - work_not_stopped: no connection of the pool is active once the 504 was answered and time was given to stop.
@@ -17,7 +18,8 @@ Not verified:
 
 Reads the operation request with the attributes limit_seconds, duration_seconds (as the client saw it; without it, the
 operation's own times), work_seconds (how long the work would take; without it, longer than the limit), status,
-error_code, follow_up_status, active_connections_after, processor_share_after (cores in use; may be missing), variant.
+error_code, follow_up_status, active_connections_after, processor_share_after (cores in use; may be missing), variant,
+machine_stall_seconds (the longest time the client did not run at all; may be missing).
 The parameter expected_code replaces QUERY_TIMEOUT; minimum_processor_samples says how often the share must be there.
 """
 
@@ -52,6 +54,16 @@ class _Request:
         return max(self.limit_seconds * _TOLERANCE_SHARE, _TOLERANCE_SECONDS)
 
     @property
+    def late_seconds(self) -> float:
+        """By how much it missed the limit and its tolerance."""
+        return self.duration_seconds - self.limit_seconds - self.tolerance_seconds
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether it was late and a machine that stood still is enough to explain it."""
+        return 0 < self.late_seconds <= float(self.attributes.get("machine_stall_seconds", 0.0))
+
+    @property
     def due_status(self) -> int | None:
         """504 or 200; None where the work ends so near its limit that either will do."""
         if abs(self.work_seconds - self.limit_seconds) <= self.tolerance_seconds:
@@ -62,7 +74,8 @@ class _Request:
 def check(history: History) -> Verdict:
     """The verdict on a history of long queries; samples are the requests that were answered."""
     requests = [_request(operation) for operation in history.of_action("request")]
-    answered = [request for request in requests if request.status is not None]
+    answered = [request for request in requests if request.status is not None and not request.is_disturbed]
+    disturbed = sum(request.is_disturbed for request in requests)
     timed_out = [request for request in answered if request.status == _TIMED_OUT]
     code = history.header.parameters.get("expected_code", "QUERY_TIMEOUT")
     findings = [
@@ -76,9 +89,10 @@ def check(history: History) -> Verdict:
         *_gaps_in_evidence(requests, timed_out),
         *_unmeasured(history, timed_out),
     ]
-    return conclude(
-        len(answered), findings, f"{len(answered)} requests, {len(timed_out)} stopped at their limit, slots given back"
-    )
+    passed = f"{len(answered)} requests, {len(timed_out)} stopped at their limit, slots given back"
+    if disturbed:
+        passed += f"; {disturbed} more not judged, for the machine stood still"
+    return conclude(len(answered), findings, passed)
 
 
 def _request(operation: Operation) -> _Request:
@@ -110,7 +124,7 @@ def _wrong_status(request: _Request) -> str | None:
 
 
 def _late(request: _Request) -> str | None:
-    if request.duration_seconds <= request.limit_seconds + request.tolerance_seconds:
+    if request.late_seconds <= 0:
         return None
     return f"{request.duration_seconds:.3f} s with a limit of {request.limit_seconds:g} s"
 

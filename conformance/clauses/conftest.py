@@ -20,6 +20,7 @@ VERDICT_PROPERTY = "k2_verdict"
 SKIPPED_PROPERTY = "k2_skipped"
 HARNESS_ERROR = "harness error: "
 _ENOUGH_TO_TELL = 5
+_EXAMPLES_TOLD = 2
 _SYMBOLS = {"pass": "pass   ", "fail": "FAIL   ", "unknown": "unknown"}
 
 
@@ -173,6 +174,8 @@ class EvidenceCollector:
         print(f"        {_SYMBOLS[line['verdict']]} {line['clause']}: {line['reason']}", flush=True)
         for finding in line["findings"][:5]:
             print(f"            {finding['kind']}: {finding['detail']}", flush=True)
+            for example in finding["examples"][:_EXAMPLES_TOLD]:
+                print(f"                {example}", flush=True)
 
 
 @pytest.fixture(scope="session")

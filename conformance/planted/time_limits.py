@@ -23,6 +23,8 @@ def clean_time_limits(seed: int) -> History:
         *(_stopped(f"long_stopped_{number}", _LONG_LIMIT, random) for number in range(2)),
         *(_finished(f"finished_{number}", random) for number in range(3)),
         {**_finished("near_the_limit", random), "work_seconds": _SHORT_LIMIT + 0.1, "duration_seconds": 0.61},
+        # The machine stood still for longer than the answer was late.
+        {**_stopped("disturbed", _SHORT_LIMIT, random), "duration_seconds": 1.4, "machine_stall_seconds": 0.8},
     ]
     events = [
         operation("api", "request", START_NS + number * 10 * SECOND_NS, request)
@@ -89,6 +91,7 @@ SUITE = Suite(
         Defect("crashed_at_the_limit", "wrong_status", _answered("stopped_2", status=500)),
         Defect("timeout_a_second_late", "late", _answered("long_stopped_0", duration_seconds=_LONG_LIMIT + 1.001)),
         Defect("short_timeout_late", "late", _answered("stopped_3", duration_seconds=_SHORT_LIMIT + 0.26)),
+        Defect("late_beyond_the_stall", "late", _answered("disturbed", duration_seconds=1.6)),
         Defect("hung_by_the_operations_clock", "late", _hung),
         Defect("stopped_before_the_limit", "early", _answered("long_stopped_1", duration_seconds=3.9)),
         Defect("error_code_changed", "wrong_envelope", _answered("stopped_1", error_code="INTERNAL_ERROR")),

@@ -138,3 +138,23 @@ def test_another_error_code_can_be_agreed_on() -> None:
     }
     assert run_checker(time_limits.check, requests("t", request)).findings[0].kind == "wrong_envelope"
     assert run_checker(time_limits.check, requests("t", request, expected_code="TOO_SLOW")).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("stall_seconds", "kinds"), [(0.0, {"late"}), (0.49, {"late"}), (0.51, set())])
+def test_an_answer_is_late_unless_the_machine_itself_stood_still_for_as_long(
+    stall_seconds: float, kinds: set[str]
+) -> None:
+    assert timed(status=504, duration_seconds=3.0, machine_stall_seconds=stall_seconds) == kinds
+
+
+def test_what_the_machine_disturbed_is_no_sample() -> None:
+    request = {"limit_seconds": 0.5, "status": 504, "error_code": "QUERY_TIMEOUT"}
+    request |= {"follow_up_status": 200, "active_connections_after": 0}
+    history = requests(
+        "time_limits",
+        {**request, "duration_seconds": 0.51},
+        {**request, "duration_seconds": 1.5, "machine_stall_seconds": 0.9},
+    )
+    verdict = run_checker(time_limits.check, history)
+    assert (verdict.outcome, verdict.samples) == (Outcome.PASS, 1)
+    assert "1 more not judged" in verdict.reason
