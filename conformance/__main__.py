@@ -32,7 +32,8 @@ AddressesOption = Annotated[
     Path | None, typer.Option(help="Settings file, or data directory, of the external stack's servers.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
-_KNOWN_PROFILES = ("smoke", "full")
+_CHAOS_PROFILES = {"smoke": "smoke", "full": "standard"}
+_KNOWN_PROFILES = tuple(_CHAOS_PROFILES)
 _USAGE_EXIT_CODE = 64
 _HARNESS_EXIT_CODE = 3
 _RUN_OUTCOMES = {
@@ -66,13 +67,16 @@ def readiness(
 ) -> None:
     """Run everything and write the readiness card.
 
-    With --stack containers on the embedded stack too, since some things only that one can be made to do; the card shows
-    both side by side. Fails if something failed or is unknown, not for what nobody has exercised.
+    With --stack containers chaos follows, and the clauses on the embedded stack, since some things only that one can be
+    made to do; the card shows both stacks side by side. Fails if something failed or is unknown, not for what nobody
+    has exercised.
     """
     _refuse_unknown(stack, profile, addresses)
     # Real servers first: where there is no engine for them, that is known at once.
-    stacks = (CONTAINERS, EmbeddedStack.name) if stack == CONTAINERS else (stack,)
-    runs = [run_clauses(RunOptions(each, profile, addresses=addresses), sys.argv)[0] for each in stacks]
+    runs = [run_clauses(RunOptions(stack, profile, addresses=addresses), sys.argv)[0]]
+    if stack == CONTAINERS:
+        runs.append(_run_chaos(runs[0], profile))
+        runs.append(run_clauses(RunOptions(EmbeddedStack.name, profile), sys.argv)[0])
     # The newest first, which is `latest`: there the card is written.
     runs.reverse()
     _reports("card", *runs)
@@ -164,6 +168,15 @@ def images(
         as_json=json_output,
     )
     raise typer.Exit(commands.guarded(asked))
+
+
+def _run_chaos(beside: Path, profile: str) -> Path:
+    """The run directory of the scenarios that belong to a profile of the clauses."""
+    directory = beside.with_name(f"{beside.name}-chaos")
+    arguments = ("--stack", CONTAINERS, "--profile", _CHAOS_PROFILES[profile], "--into", str(directory))
+    # Another program, for chaos builds on this package and not the other way round; what it found is in its evidence.
+    subprocess.run([sys.executable, "-m", "chaos", "run", *arguments], cwd=PROJECT_ROOT, check=False)
+    return directory
 
 
 def _gate(*directories: Path, minimum: int, quiet: bool = False) -> int:

@@ -8,7 +8,8 @@ from chaos.scenarios.table import PROFILES, Scenario, chosen, read_table
 from chaos.schedule import SCHEDULE_FILE, Schedule, make_schedule, read_schedule
 
 DEFAULT_SEED = 1
-LONGEST_SECONDS = 600.0
+LONGEST_SECONDS = {"smoke": 600.0, "standard": 600.0, "soak": 3 * 3600.0}
+"""How long a scenario may take, by its profile."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,4 +53,4 @@ def _marks(scenario: Scenario) -> list[pytest.MarkDecorator]:
         minimum_samples=1 if scenario.is_harmless else scenario.workload.records // 3,
         remedy="timelines/ beside the histories shows what happened when; docs/chaos.md says how to replay it",
     )
-    return [clause, pytest.mark.timeout(LONGEST_SECONDS)]
+    return [clause, pytest.mark.timeout(LONGEST_SECONDS[scenario.profile])]

@@ -24,7 +24,7 @@ from conformance.stacks.base import NewStack, Outage
 
 pytestmark = pytest.mark.alone
 OVERLOAD_SECONDS = by_profile(smoke=12, full=60)
-NOMINAL_SECONDS = 30
+NOMINAL_SECONDS = by_profile(smoke=15, full=30)
 NOMINAL_RATE = 100
 START_SECONDS = 90.0
 RATE = 2_000
@@ -36,7 +36,7 @@ SHEDDING = {
     "K2_PRODUCER__QUEUE_MAX_MESSAGES": str(QUEUED),
     "K2_PRODUCER__QUEUE_FULL_TIMEOUT_SECONDS": "0",
 }
-# In a smoke run the backlog is a fifth of that of a full one, and so are the bands and the times.
+# In a smoke run the backlog is a fifth of that of a full one, and so are the bands; the times are shorter, too.
 QUICK_LEVELS = {
     "K2_DEGRADATION__LAG_MESSAGES": json.dumps({"degraded": [2_000, 300], "critical": [20_000, 2_000]}),
     "K2_DEGRADATION__HOLD_SECONDS": "2",
