@@ -20,6 +20,8 @@ from k2.records.definition import TRADE
 RECORDS = 2_000
 BATCH_ROWS = 500
 STOP_TIMEOUT_SECONDS = 60
+# A batch ends when it is full and not because a broker was slow, so that it is known what two of them hold.
+FULL_BATCHES = {"K2_CONSUMER__BATCH_SECONDS": "30"}
 
 
 def graceful_stop(number: str, claim: str) -> pytest.MarkDecorator:
@@ -47,7 +49,7 @@ def test_a_consumer_asked_to_stop_finishes_the_batch_in_hand(
     evidence = tmp_path / "steps.jsonl"
     with new_stack(tmp_path, batch_rows=BATCH_ROWS) as stack, clause.history(seed=3) as history:
         feed_records(stack, SyntheticExchange(SyntheticSettings(seed=3, records=RECORDS, trade_share=1.0)))
-        consumer = stack.start_consumer("trades", SignalPlan("POLL", 2, evidence, number))
+        consumer = stack.start_consumer("trades", SignalPlan("POLL", 2, evidence, number), FULL_BATCHES)
         record_fact(history, "exit status", 0, lambda: consumer.wait(STOP_TIMEOUT_SECONDS))
         steps = [json.loads(line) for line in evidence.read_text().splitlines()]
         after = ["POLL", "DECODE", "JUDGE", "WRITE", "REJECT", "COMMIT", "REPORT"]
