@@ -12,7 +12,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,14 @@ def main(arguments: Mapping[str, Any]) -> None:
     port = int(arguments["port"])
     # Readers first: their answers take the server's time, and are to be on their way when the others begin.
     kinds = sorted(arguments["clients"].items(), key=lambda item: item[0] != "slow_reader")
-    clients = [_connected(port, kind) for kind, count in kinds for _ in range(count)]
+    clients: list[_Client] = []
+    read_at = time.monotonic()
+    for kind in (kind for kind, count in kinds for _ in range(count)):
+        clients.append(_connected(port, kind))
+        # The time of a reader whose answer has begun runs, however long the next ones wait for theirs.
+        if time.monotonic() > read_at + INTERVAL_SECONDS:
+            read_at = time.monotonic()
+            _act(client for client in clients if client.kind == "slow_reader")
     print(json.dumps({"open": len(clients)}), flush=True)
     _dawdle(clients, time.monotonic() + float(arguments["give_up_seconds"]))
     for client in clients:
@@ -83,6 +90,13 @@ def _connected(port: int, kind: str) -> _Client:
     return _Client(kind, connection, time.monotonic())
 
 
+def _act(clients: Iterable[_Client]) -> None:
+    for client in clients:
+        # An error of the connection is told by the poll.
+        with contextlib.suppress(OSError):
+            client.act()
+
+
 def _dawdle(clients: list[_Client], give_up_at: float) -> None:
     alive = {client.connection.fileno(): client for client in clients}
     poll = select.epoll()
@@ -91,10 +105,7 @@ def _dawdle(clients: list[_Client], give_up_at: float) -> None:
         poll.register(descriptor, select.EPOLLRDHUP if waits else 0)
     while alive and time.monotonic() < give_up_at:
         started = time.monotonic()
-        for client in list(alive.values()):
-            # An error of the connection is told by the poll.
-            with contextlib.suppress(OSError):
-                client.act()
+        _act(alive.values())
         while alive and time.monotonic() < started + INTERVAL_SECONDS:
             for descriptor, events in poll.poll(0.05):
                 if events & (_ENDED | select.EPOLLRDHUP):
