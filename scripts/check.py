@@ -1,6 +1,6 @@
 """Run the project's checks, cheapest first; stop at the first that fails, and close with what ran and how long it took.
 
-    python scripts/check.py [GROUP ...]     lint, unit, smoke, containers; all of them where none is named
+    python scripts/check.py [GROUP ...]     lint, unit, smoke, containers, chaos; all of them where none is named
 
 Make and tox come here, so a check is named once. Exit status: that of the step that failed, 0 if none did.
 """
@@ -70,6 +70,8 @@ STEPS = (
     ),
     # By itself, one after the other: it starts servers, and none of the others must have the machine meanwhile.
     Step("containers", "containers", (sys.executable, "scripts/container_tests.py")),
+    # After it: on its engine, or where there is none on the embedded stack.
+    Step("chaos", "chaos", _module("chaos", "run", "--profile", "smoke", "--into", "build/chaos-run")),
 )
 GROUPS = tuple(dict.fromkeys(step.group for step in STEPS))
 

@@ -21,7 +21,13 @@ REPLICATION = 3
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _QUIET = 0
-_NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+_NOT_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    # The client's own: it has found no leader of any of them.
+    KafkaError._NOENT,
+)
 
 
 def new_cluster_id() -> str:
