@@ -8,21 +8,23 @@ INSTALLED := .venv/.installed
 
 STACK ?= embedded
 LOCK_OPTIONS ?=
+# Components that a reset of a demo leaves alone; any value but an empty one, 0 or false.
+KEPT = $(foreach one,METRICS KAFKA ICEBERG,$(if $(filter-out 0 false,$(KEEP_$(one))),--keep-$(shell echo $(one) | tr A-Z a-z)))
 
 # The caller's own Python settings must not leak into the project's environment.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-servers lint up down readiness coverage bench lock clean distclean
+.PHONY: help setup test test-servers lint up down demo-reset demo-reset-dry-run demo-reset-force demo-reset-custom readiness coverage bench lock clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## create .venv from the locked requirements (PYTHON=... names the interpreter)
 
-test: setup ## lint, unit tests, a short conformance run; stops at the first failure
-	@$(PYTHON_BIN) scripts/check.py lint unit smoke
+test: setup ## lint, unit tests, a short conformance run, real servers, chaos; stops at the first failure
+	@$(PYTHON_BIN) scripts/check.py
 
 test-servers: setup ## tests on real servers in containers, with the engine and images they need
 	@$(PYTHON_BIN) scripts/check.py containers
@@ -36,15 +38,26 @@ up: setup ## the whole platform on real servers in containers, see docs/containe
 down: setup ## stop what `make up` started; its data stays
 	@$(PYTHON_BIN) -m conformance.stacks.containers down
 
+demo-reset: setup ## throw away the data of a demo (DEMO=true make up), after asking
+	@$(PYTHON_BIN) -m conformance.stacks.containers reset
+
+demo-reset-dry-run: setup ## only say what demo-reset would remove
+	@$(PYTHON_BIN) -m conformance.stacks.containers reset --dry-run $(KEPT)
+
+demo-reset-force: setup ## throw it away without asking
+	@$(PYTHON_BIN) -m conformance.stacks.containers reset --force $(KEPT)
+
+demo-reset-custom: setup ## keep some of it: KEEP_METRICS=1 KEEP_KAFKA=1 KEEP_ICEBERG=1
+	@$(PYTHON_BIN) -m conformance.stacks.containers reset $(KEPT)
+
 readiness: setup ## run the suite and write the readiness card (STACK=embedded)
 	@$(PYTHON_BIN) -m conformance readiness --stack $(STACK)
 
 coverage: setup ## unit tests with the lines of k2 they miss; HTML in build/coverage/html
 	@$(PYTHON_BIN) -m pytest -n auto --cov --cov-report=term --cov-report=html
 
-bench: setup ## every measurement in benchmarks/, one after the other
-	@for benchmark in benchmarks/*.py; do name=$${benchmark%.py}; echo "--- $$name"; \
-		$(PYTHON_BIN) -m "$${name%%/*}.$${name##*/}" || exit; done
+bench: setup ## every measurement in benchmarks/, one after the other (BENCH=name ... only these)
+	@$(PYTHON_BIN) -m benchmarks $(BENCH)
 
 # Runtime and bootstrap are constrained by the development lock, so that all three agree on every version.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,6 +1,6 @@
 """Speed of the decoder beside fastavro reading the same messages into dicts, of the encoder, and of the first batch.
 
-Run from the checkout: python -m benchmarks.decode [--rows 500000] [--symbols 1000] [--rounds 5] [--json]
+Run from the checkout: python -m benchmarks.decode [--rows 500000] [--symbols 1000] [--rounds 5] [--json FILE]
 
 Everything counts that turns messages into columns: parsing the frames, joining the bodies, the walk, dictionaries,
 Arrow arrays. K2 decodes the rows in batches of several sizes; a round runs each of them once and then fastavro, so that
@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--symbols", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     batches = first_batches()
     trades = generate(options.rows, options.symbols, random_seed=1)
@@ -190,7 +191,7 @@ def main() -> None:
     tasks["fastavro to dicts"] = (partial(read_to_dicts, messages), len(messages))
     tasks["K2 encoder"] = (partial(encode_all, encoder, sample), len(sample))
     measurements = measure(options.rounds, tasks, "fastavro to dicts")
-    if options.json:
+    if options.json is not None:
         figures = {
             "rows": options.rows,
             "symbols": options.symbols,
@@ -199,8 +200,7 @@ def main() -> None:
             "measurements": [asdict(measurement) for measurement in measurements],
             "first_batch": [asdict(batch) for batch in batches],
         }
-        sys.stdout.write(json.dumps(figures) + "\n")
-        return
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     show(f"{options.rows:,} trades of {options.symbols:,} symbols", measurements, batches)
 
 

@@ -1,6 +1,6 @@
 """What recognising ids costs: the judging of quotes with and without the window, and the filter beside rbloom.
 
-Run from the checkout: python -m benchmarks.deduplication [--rows 100000] [--batches 8] [--rounds 5] [--json]
+Run from the checkout: python -m benchmarks.deduplication [--rows 100000] [--batches 8] [--rounds 5] [--json FILE]
 
 Quotes of 200 symbols with an id each and no number, as a consumer decodes them, in batches of so many rows. One round
 judges all batches with a fresh state; the rounds of the cases take turns. Given are a row's nanoseconds of one core:
@@ -13,10 +13,10 @@ import argparse
 import json
 import operator
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="of a batch")
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     window_ids, rows = DeduplicationSettings().window_ids, options.rows * options.batches
     first = [quotes(options.rows, number * options.rows, "one") for number in range(options.batches)]
@@ -162,10 +162,9 @@ def main() -> None:
     sizes = {name: len(to_bytes(judged(first, size).to_arrow())) for name, size in (("off", 0), ("on", window_ids))}
     state = judged(first, window_ids)
     making = costs({"made": state.to_arrow}, 1, options.rounds)[0].median_ns / 1e6
-    if options.json:
+    if options.json is not None:
         figures = {"window_ids": window_ids, "costs": [asdict(cost) for cost in measured], "checkpoint_bytes": sizes}
-        sys.stdout.write(json.dumps({**figures, "to_arrow_ms": making}) + "\n")
-        return
+        options.json.write_text(json.dumps({**figures, "to_arrow_ms": making}, indent=2) + "\n")
     table = Table(
         "case", "least ns", "median ns", "M rows per core second", title=f"{rows:,} quotes, {window_ids:,} ids"
     )

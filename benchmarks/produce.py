@@ -1,6 +1,6 @@
 """Speed of the producer: batches beside single records, beside the bare client that sends finished messages.
 
-Run from the checkout: python -m benchmarks.produce [--rows 200000] [--symbols 1000] [--rounds 3] [--json]
+Run from the checkout: python -m benchmarks.produce [--rows 200000] [--symbols 1000] [--rounds 3] [--json FILE]
 
 Every figure is from the first record given to the last one acknowledged, with acks=all and idempotence, over an
 embedded broker in a process of its own, a new one each time; a first record has gone through before, so connecting does
@@ -13,7 +13,6 @@ import argparse
 import gc
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -303,7 +302,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--symbols", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     messages = Messages.of(generate(options.rows, options.symbols, random_seed=1))
     # Hundreds of thousands of dicts kept alive would be walked by every garbage collection.
@@ -319,7 +318,7 @@ def main() -> None:
     }
     measurements = measure(ways, messages, options.rounds)
     codecs = compare_codecs(messages)
-    if options.json:
+    if options.json is not None:
         figures = {
             "rows": options.rows,
             "symbols": options.symbols,
@@ -328,8 +327,7 @@ def main() -> None:
             "measurements": [asdict(measurement) for measurement in measurements],
             "codecs": [asdict(codec) for codec in codecs],
         }
-        sys.stdout.write(json.dumps(figures) + "\n")
-        return
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     show(f"{options.rows:,} trades of {options.symbols:,} symbols", measurements, codecs)
 
 

@@ -1,6 +1,6 @@
 """Speed of the sequence check, the scalar model beside the vectorised tracker, and what 10,000 keys hold and write.
 
-Run from the checkout: python -m benchmarks.sequence [--rows 1000000] [--symbols 1000] [--rounds 5] [--json]
+Run from the checkout: python -m benchmarks.sequence [--rows 1000000] [--symbols 1000] [--rounds 5] [--json FILE]
 
 Symbols arrive at random, each with its own numbering, and a few in ten thousand rows are missing, late or repeated.
 Beyond the bound means that the tracker knows only half of the symbols, so that every other row has a key forgotten.
@@ -11,10 +11,10 @@ round that is not counted, and the least that a round took of a core, which othe
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--symbols", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     traffic = generate(options.rows, options.symbols, random_seed=1)
     measurements = [
@@ -183,7 +183,7 @@ def main() -> None:
         measure("vectorised, beyond the bound", beyond_the_bound_round, traffic, options.rounds),
     ]
     state = measure_state(options.rounds)
-    if options.json:
+    if options.json is not None:
         figures = {
             "rows": options.rows,
             "symbols": options.symbols,
@@ -191,8 +191,7 @@ def main() -> None:
             "measurements": [asdict(measurement) for measurement in measurements],
             "state": asdict(state),
         }
-        sys.stdout.write(json.dumps(figures) + "\n")
-        return
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     title = f"{options.rows:,} rows, {options.symbols:,} symbols"
     table = Table("implementation", "best s", "median s", "of a core s", "M rows/s", title=title)
     for measurement in measurements:

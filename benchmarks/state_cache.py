@@ -1,6 +1,6 @@
 """What a state checkpoint takes from each place it may be kept in: object store, Redis, file, memory.
 
-Run from the checkout: python -m benchmarks.state_cache [--rounds 40] [--latency-ms 0 10] [--json]
+Run from the checkout: python -m benchmarks.state_cache [--rounds 40] [--latency-ms 0 10] [--json FILE]
 
 Starts the container stack and puts into its object store and its Redis one checkpoint of each size: a few symbols, the
 default window of known ids full, and 10,000 symbols with 8 open gaps and that window. Each round reads every one from
@@ -12,7 +12,6 @@ wall-clock milliseconds: least, median, most. Writing is what each commit pays f
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 import uuid
@@ -156,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Where a state checkpoint is had from soonest.")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--latency-ms", type=int, nargs="+", default=[0, 10])
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as name,
@@ -166,9 +165,10 @@ def main() -> None:
         measured = [
             taken for latency in options.latency_ms for taken in measure(stack, Path(name), latency, options.rounds)
         ]
-    if options.json:
-        sys.stdout.write(json.dumps({"rounds": options.rounds, "taken": [asdict(taken) for taken in measured]}) + "\n")
-        return
+    if options.json is not None:
+        options.json.write_text(
+            json.dumps({"rounds": options.rounds, "taken": [asdict(taken) for taken in measured]}, indent=2) + "\n"
+        )
     table = Table("delay", "checkpoint", "KiB", "what", "least ms", "median ms", "most ms")
     for taken in measured:
         figures = (f"{value:.1f}" for value in (taken.least_ms, taken.median_ms, taken.most_ms))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.trade_rows import trade_rows
 from k2.clock import SystemClock
 from k2.observability.metrics import Metrics
 from k2.records.definition import TRADE
@@ -18,6 +19,7 @@ from k2.storage.writer import Advance, Committed, TableWriter, WrittenFiles
 
 KEY = PartitionKey("benchmark", "market.crypto.trades", 0)
 TOPICS = {"benchmark/market.crypto.trades": TopicIdentity(1)}
+_FILLED_ROWS = 500_000
 STATE = pa.table({"key": pa.array([["BINANCE", "SYM0001USDT"]], pa.list_(pa.string()))})
 
 
@@ -30,10 +32,12 @@ class BenchmarkTable:
 
     def __post_init__(self) -> None:
         storage = StorageSettings(
-            catalog_uri=f"sqlite:///{self.folder}/catalog.db",
-            warehouse=str(self.folder / "warehouse"),
-            audit_log=self.folder / "audit.jsonl",
-            **self.settings,
+            **{
+                "catalog_uri": f"sqlite:///{self.folder}/catalog.db",
+                "warehouse": str(self.folder / "warehouse"),
+                "audit_log": self.folder / "audit.jsonl",
+                **self.settings,
+            }
         )
         catalog = IcebergCatalog(storage)
         catalog.create_tables([TRADE])
@@ -58,3 +62,12 @@ class BenchmarkTable:
     def snapshots(self) -> int:
         """How many it has."""
         return len(self.catalog.load(TRADE.table).metadata.snapshots)
+
+
+def fill_table(storage: StorageSettings, rows: int) -> None:
+    """Have so many trades of another topic in the table, half a million a commit."""
+    settings = {"catalog_uri": storage.catalog_uri, "warehouse": storage.warehouse, "audit_log": storage.audit_log}
+    table = BenchmarkTable(Path(storage.warehouse).parent, settings)
+    batch = trade_rows(min(rows, _FILLED_ROWS))
+    for first in range(0, rows, _FILLED_ROWS):
+        table.commit(*table.write(batch.slice(0, min(_FILLED_ROWS, rows - first))))

@@ -18,6 +18,8 @@ from k2.errors import UsageError
 
 EMBEDDED = EmbeddedStack.name
 DEFAULT_SEED = 1
+ALERTS = "alerts/"
+"""What the clause of `alerts` is called."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,6 +72,43 @@ def run(
             print(f"  {scenario}")
     print(outcome.summary)
     raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def alerts(
+    only: Annotated[
+        str | None, typer.Option(help="Only this fault, or the faults that must fire this alert; no control window.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="Run directory to make; default reports/runs/<run id>.")] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="List which fault must fire which alerts.")] = False,
+) -> None:
+    """Fire every alert for real, on servers in containers: faults, Prometheus, Alertmanager, webhook.
+
+    Exit codes as those of `run`. alerts/matrix.md in the run directory says which fault was heard as which alert.
+
+    Example: python -m chaos alerts --only KafkaBrokerDown
+    """
+    # psycopg and all that only servers need.
+    from chaos.alerts.matrix import chosen_groups
+    from chaos.alerts.report import FOLDER, MARKDOWN
+
+    groups = chosen_groups(only)
+    if list_only:
+        for entry in (entry for group in groups for entry in group.entries):
+            print(f"{entry.fault:20} {entry.target:24} {', '.join(entry.fires)}")
+        return
+    chosen = () if only is None else (f"--alerts-only={only}",)
+    suite = Suite(
+        name="alerts fired for real",
+        folder="chaos/alerts/suite",
+        arguments=("-p", "conformance.clauses.conftest", *chosen),
+        is_serial=True,
+    )
+    # With a choice it is not the latest run.
+    options = RunOptions(CONTAINERS, only=None if only is None else ALERTS, into=into, mutants=False, suite=suite)
+    directory, _ = run_clauses(options, sys.argv)
+    print(f"the matrix: {directory / FOLDER / MARKDOWN}")
+    raise typer.Exit(read_outcome(directory).exit_code)
 
 
 @app.command(name="list")

@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from k2 import __version__
-from k2.commands import alerts, audit, dead_letters, feed, query, tables
+from k2.commands import alerts, audit, backup, dead_letters, feed, query, reset, tables
 from k2.commands.context import (
     INTERRUPTED_EXIT_CODE,
     DataType,
@@ -44,6 +44,9 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(runbooks.app, name="runbooks")
 app.command("rollback")(tables.rollback)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("reset")(reset.reset)
 app.command("feed")(feed.feed)
 _log = structlog.get_logger("k2")
 
@@ -135,7 +138,7 @@ def consume(context: typer.Context, data_type: DataType = "trades") -> None:
 
     Example: k2 consume --data-type quotes
     """
-    from k2.assembly.consuming import build_consumer, exported_metrics
+    from k2.assembly.consuming import build_consumer, collect_seldom, exported_metrics
 
     settings = settings_of(context)
     chosen = settings.consumer.model_copy(update={"data_type": known_data_type(data_type)})
@@ -144,6 +147,7 @@ def consume(context: typer.Context, data_type: DataType = "trades") -> None:
         consumer = build_consumer(settings.model_copy(update={"consumer": chosen}), metrics)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: consumer.stop())
+        collect_seldom()
         consumer.run()
 
 

@@ -273,6 +273,8 @@ class ApiSettings(_Section):
     asks /health takes to come round."""
     drain_limit_seconds: PositiveFloat = 35.0
     """How long requests in hand may take after that before they are cut off."""
+    check_timeout_seconds: PositiveFloat = 2.0
+    """How long /health and /metrics wait for the tables before they answer without: less than whoever asks waits."""
     freshness_limit_seconds: PositiveFloat = 300.0
     """An exchange whose rows stop coming for longer is reported as stale, see docs/freshness.md."""
 

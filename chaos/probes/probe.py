@@ -46,10 +46,12 @@ class ProbeLog:
 
     Args:
         probes: each name once.
+        between_seconds: the pause between two looks of one probe.
     """
 
-    def __init__(self, probes: Iterable[Probe]) -> None:
+    def __init__(self, probes: Iterable[Probe], between_seconds: float = BETWEEN_SECONDS) -> None:
         self._probes = tuple(probes)
+        self._between_seconds = between_seconds
         self._rows: list[tuple[str, int, float, bool, str]] = []
         self._ending = threading.Event()
         self._threads = [
@@ -92,6 +94,6 @@ class ProbeLog:
                 answer = probe.look()
                 seconds = time.perf_counter() - began
                 self._rows.append((probe.name, wall_ns, seconds, answer.is_well, answer.text))
-                self._ending.wait(BETWEEN_SECONDS)
+                self._ending.wait(self._between_seconds)
         finally:
             probe.close()

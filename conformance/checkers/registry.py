@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from conformance.checkers import (
+    alert_matrix,
     audit,
     chaos,
     checkpoint,
@@ -15,9 +16,11 @@ from conformance.checkers import (
     freshness,
     hostile_requests,
     letter_files,
+    load,
     overload,
     planted_faults,
     provenance,
+    recovery,
     replay,
     request_limits,
     sandbox,
@@ -36,6 +39,7 @@ CHECKERS: Mapping[str, Checker] = {
     "dead_letters": dead_letters.check,
     "audit": audit.check,
     "chaos": chaos.check,
+    "alert_matrix": alert_matrix.check,
     "facts": facts.check,
     "fates": fates.check,
     "checkpoint": checkpoint.check,
@@ -49,4 +53,6 @@ CHECKERS: Mapping[str, Checker] = {
     "planted_faults": planted_faults.check,
     "sandbox": sandbox.check,
     "overload": overload.check,
+    "recovery": recovery.check,
+    "load": load.check,
 }

@@ -4,9 +4,9 @@ import enum
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import orjson
 import pytest
@@ -14,7 +14,10 @@ import pytest
 from conformance.clause import NOTE_PROPERTY, ClauseMarker, ClauseRun, allure_labels
 from conformance.drivers.captures import captures_folder
 from conformance.stacks.base import NewStack, PowerMissingError, Stack
-from conformance.stacks.kinds import stacks_of
+from conformance.stacks.kinds import CONTAINERS, stacks_of
+
+if TYPE_CHECKING:
+    from conformance.stacks.containers.deployed import Deployed
 
 VERDICT_PROPERTY = "k2_verdict"
 SKIPPED_PROPERTY = "k2_skipped"
@@ -202,6 +205,24 @@ def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """Makes stacks of the kind this run is on."""
     directory = request.config.getoption("--k2-run-dir") or tmp_path_factory.mktemp("run")
     option = request.config.getoption
+    with stacks_of(option("--k2-stack"), directory, option("--k2-addresses"), _sayer(request)) as maker:
+        yield maker
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Deployed]":
+    """The whole of deploy/compose.yaml, a demo, for clauses that execute what operators do."""
+    kind = request.config.getoption("--k2-stack")
+    if kind != CONTAINERS:
+        pytest.skip(f"the {kind} stack is not deployed by docker-compose")
+    from conformance.stacks.containers.deployed import deployed
+
+    directory = request.config.getoption("--k2-run-dir") or tmp_path_factory.mktemp("run")
+    with deployed(directory.absolute() / "deployed", _sayer(request)) as running:
+        yield running
+
+
+def _sayer(request: pytest.FixtureRequest) -> Callable[[str], None]:
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def say(text: str) -> None:
@@ -209,8 +230,7 @@ def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         with capture.global_and_fixture_disabled():
             print(f"        {text}", flush=True)
 
-    with stacks_of(option("--k2-stack"), directory, option("--k2-addresses"), say) as maker:
-        yield maker
+    return say
 
 
 @pytest.fixture

@@ -55,6 +55,33 @@ def alert_names(url: str, state: str) -> set[str]:
     return {one["labels"]["alertname"] for one in _ask(url, "alerts")["alerts"] if one["state"] == state}
 
 
+def active_alerts(url: str) -> list[tuple[str, str]]:
+    """Name and state, "pending" or "firing", of every alert that is not at rest; of one name there may be several.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    return [(one["labels"]["alertname"], one["state"]) for one in _ask(url, "alerts")["alerts"]]
+
+
+def evaluation_seconds(url: str) -> dict[str, float]:
+    """How often each group of rules that is loaded is evaluated.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    return {group["name"]: float(group["interval"]) for group in _ask(url, "rules")["groups"]}
+
+
+def flags(url: str) -> dict[str, str]:
+    """What it was started with.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    return {str(name): str(value) for name, value in _ask(url, "status/flags").items()}
+
+
 def told_alerts(alertmanager_url: str) -> set[str]:
     """Names of the alerts that Alertmanager was told of and that are not over.
 

@@ -19,6 +19,7 @@ _AT_ONCE = 3
 _COPIED = ("k2", "conformance", "pyproject.toml")
 _COPIED_FOR_SERVERS = "deploy"
 _EMBEDDED = "embedded"
+_CLAUSES = "conformance/clauses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,16 @@ class Mutant:
         clause: name, or the beginning of several.
         breaks: what it breaks, in words.
         stack: the clause needs one of this kind.
+        suite: folder of the clause.
+        options: of pytest, where the clause is to do only what can notice the mutant.
     """
 
     name: str
     clause: str
     breaks: str
     stack: str = _EMBEDDED
+    suite: str = _CLAUSES
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class MutantResult:
 def listed(project_root: Path) -> list[Mutant]:
     """All mutants, from mutants.toml."""
     document = tomllib.loads((project_root / "conformance/mutants/mutants.toml").read_text())
-    return [Mutant(**entry) for entry in document["mutant"]]
+    return [Mutant(**{**entry, "options": tuple(entry.get("options", ()))}) for entry in document["mutant"]]
 
 
 def exercised(project_root: Path, stack: str) -> list[Mutant]:
@@ -93,7 +98,7 @@ def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
     """Apply the patch to a copy of the project and run the clause there."""
     with tempfile.TemporaryDirectory(prefix="k2-mutant-") as directory:
         copy = Path(directory)
-        for name in (*_COPIED, *([] if mutant.stack == _EMBEDDED else [_COPIED_FOR_SERVERS])):
+        for name in _copied(mutant):
             source = project_root / name
             if source.is_dir():
                 # With the compiled kernels, which are found by their source's path and time.
@@ -111,15 +116,24 @@ def run_mutant(project_root: Path, mutant: Mutant) -> MutantResult:
         return _judge(mutant, _verdicts(copy, mutant))
 
 
+def _copied(mutant: Mutant) -> list[str]:
+    """What of the project a mutant's clause needs."""
+    of_suite = mutant.suite.partition("/")[0]
+    for_servers = [] if mutant.stack == _EMBEDDED else [_COPIED_FOR_SERVERS]
+    return [*_COPIED, *for_servers, *([] if of_suite in _COPIED else [of_suite])]
+
+
 def _verdicts(copy: Path, mutant: Mutant) -> list[dict[str, str]]:
     run_directory = copy / "run"
     run_directory.mkdir()
     subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "conformance/clauses", "-q", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", mutant.suite, "-q", "-p", "no:cacheprovider"),
+            *([] if mutant.suite == _CLAUSES else ["-p", "conformance.clauses.conftest"]),
             # Servers have a limit of their own.
             *("-o", "timeout_func_only=true"),
             *(f"--k2-run-dir={run_directory}", f"--k2-only={mutant.clause}", f"--k2-stack={mutant.stack}"),
+            *mutant.options,
         ],
         cwd=copy,
         capture_output=True,

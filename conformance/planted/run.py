@@ -10,6 +10,7 @@ import orjson
 from conformance.checkers.registry import CHECKERS
 from conformance.checkers.verdict import Checker, Outcome, Verdict, run_checker
 from conformance.planted import (
+    alert_matrix,
     audit,
     chaos,
     checkpoint,
@@ -22,9 +23,11 @@ from conformance.planted import (
     freshness,
     hostile_requests,
     letter_files,
+    load,
     overload,
     planted_faults,
     provenance,
+    recovery,
     replay,
     request_limits,
     sandbox,
@@ -43,6 +46,7 @@ SUITES: tuple[Suite, ...] = (
     dead_letters.SUITE,
     audit.SUITE,
     chaos.SUITE,
+    alert_matrix.SUITE,
     facts.SUITE,
     fates.SUITE,
     freshness.SUITE,
@@ -56,6 +60,8 @@ SUITES: tuple[Suite, ...] = (
     planted_faults.SUITE,
     sandbox.SUITE,
     overload.SUITE,
+    recovery.SUITE,
+    load.SUITE,
 )
 CLEAN_SEEDS = (1, 2, 3, 4, 5)
 

@@ -18,8 +18,6 @@ from k2.api.request_threads import CheckWanted, NotInTimeError, RequestThreads
 from k2.errors import CircuitOpenError
 from k2.resilience.degradation import Level
 
-# A catalog that answers later than this cannot serve queries either.
-_CHECK_TIMEOUT_SECONDS = 2.0
 _CHECKS_AT_ONCE = 4
 _EXPOSITION_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,9 +25,14 @@ _log = structlog.get_logger()
 
 
 class _Checks:
-    """Looks at what may not answer, in threads of its own."""
+    """Looks at what may not answer, in threads of its own.
 
-    def __init__(self) -> None:
+    Args:
+        timeout_seconds: a catalog that answers later cannot serve queries either.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
         self._threads = RequestThreads(_CHECKS_AT_ONCE)
 
     async def problem_of(self, look: Callable[[], None], what: str) -> str | None:
@@ -39,9 +42,9 @@ class _Checks:
             look()
 
         try:
-            await self._threads.run(work, _CHECK_TIMEOUT_SECONDS)
+            await self._threads.run(work, self._timeout_seconds)
         except NotInTimeError:
-            return f"no answer within {_CHECK_TIMEOUT_SECONDS:g} s"
+            return f"no answer within {self._timeout_seconds:g} s"
         except CircuitOpenError:
             # The breaker has said once that it opened; supervisors ask again and again.
             return "it is left alone after failures"
@@ -54,7 +57,7 @@ class _Checks:
 def create_status_router(context: ApiContext) -> APIRouter:
     """The routes for supervisors, Prometheus and readers; they answer also while every query thread is busy."""
     router = APIRouter(tags=["status"])
-    checks = _Checks()
+    checks = _Checks(context.settings.check_timeout_seconds)
 
     @router.get("/health", summary="Whether the service is ready, and its tables fresh", responses=HEALTH_RESPONSES)
     async def get_health(request: Request) -> Response:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from k2.assembly.demo import mark_demo
 from k2.embedded.processes import ChildProcess
 from k2.errors import AddressInUseError, UnavailableError, UsageError
 from k2.records.definition import RECORD_TYPES, all_topics
@@ -99,6 +100,8 @@ class EmbeddedPlatform:
         _create_tables(self._directory)
         self.bootstrap_servers = json.loads(broker.next_line())["bootstrap_servers"]
         write_settings(self._directory, self.bootstrap_servers, self._api_port)
+        # Its broker forgets, and its folder is emptied by the next start: nothing here is to be kept.
+        mark_demo(self._directory, load_settings(self._directory), broker_forgets=True)
 
     def _start_consumers_and_api(self) -> None:
         api = self._k2("api", "api")

@@ -35,6 +35,8 @@ SOURCE, SESSION, IDENTIFIERS = "source", "session", "identifiers"
 DEFAULT_DEDUPLICATION = DeduplicationSettings()
 _KEY_PARTS = {SOURCE: 2, SESSION: 3}
 _NEVER_A_RESET = 2**62
+_PARTITION_BITS = 32
+_PARTITION_MASK = 2**_PARTITION_BITS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +155,10 @@ class BatchJudge:
         duplicates, known_ids, lost = 0, 0, {SOURCE: 0, SESSION: 0}
         hits_before = sum(state.identifiers.filter_hits for state in states.values())
         forgotten_before = sum(state.keys_forgotten for state in states.values())
-        for topic_index, partition in _places(polled, decoded):
-            place = (polled.topic_names[topic_index], partition)
-            here = np.flatnonzero(
-                good & (polled.topics[decoded.rows] == topic_index) & (polled.partitions[decoded.rows] == partition)
-            )
+        codes = _place_codes(polled, decoded)
+        for code in np.unique(codes):
+            place = (polled.topic_names[code >> _PARTITION_BITS], int(code & _PARTITION_MASK))
+            here = np.flatnonzero(good & (codes == code))
             records = decoded.columns.take(pa.array(here)) if len(here) < decoded.columns.num_rows else decoded.columns
             unseen, by_session, result = _judge_sequences(records, states[place])
             results.append(result)
@@ -262,9 +263,10 @@ def _session_settings(settings: SequenceSettings) -> SequenceSettings:
     return settings.model_copy(update={"reset_lowest_distance": _NEVER_A_RESET})
 
 
-def _places(polled: PolledBatch, decoded: DecodedBatch) -> Sequence[tuple[int, int]]:
-    pairs = np.stack([polled.topics[decoded.rows], polled.partitions[decoded.rows]], axis=1)
-    return [(int(topic), int(partition)) for topic, partition in np.unique(pairs, axis=0)]
+def _place_codes(polled: PolledBatch, decoded: DecodedBatch) -> npt.NDArray[np.int64]:
+    """One number for topic and partition of each row: pairs are several times as slow to tell apart."""
+    topics = polled.topics[decoded.rows].astype(np.int64)
+    return (topics << _PARTITION_BITS) | polled.partitions[decoded.rows]
 
 
 def _judge_sequences(

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from k2.ingestion.kafka import ANSWER_TIMEOUT_SECONDS, administrative_client, asking_broker, unavailable
+from k2.ingestion.kafka import ANSWER_TIMEOUT_SECONDS, administrative_client, asking_broker, log_ranges, unavailable
 from k2.settings import KafkaSettings
 
 
@@ -37,3 +37,50 @@ def create_topics(
         else:
             created.append(name)
     return tuple(created)
+
+
+def count_messages(kafka: KafkaSettings, names: Iterable[str]) -> dict[str, int]:
+    """How many messages each of these topics holds; one that is not there is left out.
+
+    Raises:
+        UnavailableError: no broker answers.
+        RefusedError: it refuses.
+    """
+    counts: dict[str, int] = {}
+    for (topic, _), (first, end) in _ranges(kafka, names).items():
+        counts[topic] = counts.get(topic, 0) + end - first
+    return counts
+
+
+def log_ends(kafka: KafkaSettings, names: Iterable[str]) -> dict[tuple[str, int], int]:
+    """The offset after the last message of each (topic, partition) that is there.
+
+    Raises:
+        UnavailableError: no broker answers.
+        RefusedError: it refuses.
+    """
+    return {place: end for place, (_, end) in _ranges(kafka, names).items()}
+
+
+def delete_messages(kafka: KafkaSettings, names: Iterable[str]) -> None:
+    """Delete every message of these topics as of now; the topics stay, and their offsets go on.
+
+    Raises:
+        UnavailableError: no broker answers.
+        RefusedError: it refuses.
+    """
+    ranges = _ranges(kafka, names)
+    before = [TopicPartition(topic, number, end) for (topic, number), (first, end) in ranges.items() if first < end]
+    for place, answer in (administrative_client(kafka).delete_records(before) if before else {}).items():
+        try:
+            answer.result()
+        except KafkaException as error:
+            raise unavailable(error, f"deleting messages of {place.topic}/{place.partition}") from error
+
+
+def _ranges(kafka: KafkaSettings, names: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
+    admin = administrative_client(kafka)
+    there = asking_broker(
+        lambda: admin.list_topics(timeout=ANSWER_TIMEOUT_SECONDS), f"no answer from {kafka.bootstrap_servers}"
+    ).topics
+    return log_ranges(admin, [(name, number) for name in names if name in there for number in there[name].partitions])

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import sqlalchemy
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalogBaseTable
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationError
-from pyiceberg.io import load_file_io
+from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.serializers import ToOutputFile
@@ -171,6 +171,56 @@ class IcebergCatalog:
         if location is None:
             raise UsageError(f"there is no table {table} in the catalog: run `k2 init`")
         return str(location)
+
+    def has_rows(self, table: str) -> bool:
+        """Whether there is such a table, and anything was ever committed to it.
+
+        Raises:
+            UnavailableError: the catalog does not answer.
+            RefusedError: it refuses, or the table's metadata is damaged.
+        """
+        try:
+            with self.guard_catalog():
+                there = self._catalog.table_exists(table)
+        except SQLAlchemyError as error:
+            raise translated(error, "the catalog does not answer") from error
+        return there and self.load(table).current_snapshot() is not None
+
+    def adopt(self, table: str, metadata_location: str) -> None:
+        """Have the catalog name a table by this metadata file, whatever it named before; files are left alone.
+
+        Raises:
+            UnavailableError: the catalog or the file does not answer.
+            RefusedError: one of them refuses.
+        """
+        try:
+            with self.guard_catalog(), self.guard_store():
+                self._create_namespace(table.rpartition(".")[0])
+                if self._catalog.table_exists(table):
+                    self._catalog.drop_table(table)
+                self._catalog.register_table(table, metadata_location)
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error, f"{table} cannot be named in the catalog") from error
+
+    def forget(self, table: str) -> bool:
+        """Have the catalog name a table no more; files are left alone. Whether it did.
+
+        Raises:
+            UnavailableError: the catalog does not answer.
+            RefusedError: it refuses.
+        """
+        try:
+            with self.guard_catalog():
+                self._catalog.drop_table(table)
+        except NoSuchTableError:
+            return False
+        except SQLAlchemyError as error:
+            raise translated(error, f"{table} cannot be removed from the catalog") from error
+        return True
+
+    def file_io(self) -> FileIO:
+        """Access to the files of the warehouse."""
+        return self._catalog.file_io(self.warehouse)
 
     def guard_catalog(self) -> AbstractContextManager[None]:
         """Around each call to the database: its circuit breaker, which learns how it ended."""

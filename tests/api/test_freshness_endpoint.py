@@ -13,7 +13,7 @@ from k2.observability.freshness import NewestRows
 from k2.query.engine import QueryEngine
 from k2.records.definition import QUOTE, REFERENCE_DATA, TRADE
 from k2.settings import ApiSettings
-from tests.api.conftest import served_api
+from tests.api.conftest import MakeClient, served_api
 from tests.query.table_files import Opened
 
 START_NS = 1_795_254_300_000_000_000
@@ -178,8 +178,8 @@ def test_tables_that_do_not_tell_how_new_they_are_cannot_be_called_fresh(
     assert client.get("/metrics").status_code == 200
 
 
-def test_a_scrape_does_not_wait_for_tables_that_hang(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k2.api.status._CHECK_TIMEOUT_SECONDS", 0.05)
+def test_a_scrape_does_not_wait_for_tables_that_hang(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make_client(check_timeout_seconds=0.05)
     released = threading.Event()
     monkeypatch.setattr(QueryEngine, "newest_rows", lambda *_: released.wait(20) and ())
     started = time.monotonic()

@@ -197,9 +197,9 @@ def test_health_tells_what_is_ready(client: TestClient, opened: Opened) -> None:
 
 
 def test_health_does_not_wait_for_a_catalog_that_hangs(
-    client: TestClient, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2.api.status._CHECK_TIMEOUT_SECONDS", 0.05)
+    client = make_client(check_timeout_seconds=0.05)
     released = threading.Event()
     monkeypatch.setattr(QueryEngine, "check_source", lambda _: released.wait(10))
     started = time.monotonic()

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from k2.assembly.demo import mark_demo
+from k2.assembly.tables import create_tables
+from k2.settings import load_settings
 from tests.cli.conftest import ROOT, Completed, run_module
 
 
@@ -55,3 +58,38 @@ def test_a_path_that_holds_no_runbook_ends_with_64(root: Path, path: str) -> Non
     assert result.returncode == 64
     assert str(root / path) in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_only_the_named_pages_are_judged_and_an_unknown_name_ends_with_64(root: Path) -> None:
+    page = root / "docs" / "runbooks" / "api-down.md"
+    page.write_text(page.read_text().replace("compose ps api", "compose ps apis", 1))
+    assert validate(root, "--test", "kafka-broker-down").returncode == 0
+    assert validate(root, "--test", "kafka-broker-down", "--test", "api-down").returncode == 1
+    result = validate(root, "--test", "kafka-broker-up")
+    assert (result.returncode, result.stderr.count("\n")) == (64, 1)
+    assert "--test kafka-broker-up" in result.stderr
+
+
+def test_commands_are_run_on_a_demo_only(root: Path) -> None:
+    result = validate(root, "--full")
+    assert (result.returncode, result.stderr.count("\n")) == (78, 1)
+    assert f"{root}/build/compose/k2 is not marked as a demo" in result.stderr
+
+
+def test_every_block_is_run_and_a_broken_one_ends_with_1_and_stands_in_the_report(root: Path) -> None:
+    data = root / "data"
+    create_tables(load_settings(data))
+    mark_demo(data, load_settings(data))
+    folder = root / "docs" / "runbooks"
+    functions = 'compose() { :; }\nask() { :; }\nhealthy() { test "$1" != api; }\nas_it_was() { :; }\n'
+    (folder / "environment.sh").write_text(f"export K2_DATA_DIR={data}\nAPI=http://127.0.0.1:9\n{functions}")
+    arguments = ("--full", "--test", "consumer-lag-critical", "--report", str(root / "report.md"))
+    well = validate(root, *arguments)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert well.stdout.splitlines()[-1].startswith("4 blocks in ")
+    assert well.stdout.splitlines()[-1].endswith(": 4 passed")
+    broken = validate(root, "--full", "--test", "high-memory-usage", "--report", str(root / "report.md"), "--json")
+    assert broken.returncode == 1
+    wrong = [line for line in map(json.loads, broken.stdout.splitlines()) if line.get("result") == "failed"]
+    assert [Path(line["path"]).name for line in wrong] == ["high-memory-usage.md"]
+    assert "healthy api" in (root / "report.md").read_text()

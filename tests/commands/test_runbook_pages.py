@@ -93,3 +93,16 @@ def test_the_severity_must_come_first_and_be_one() -> None:
     assert page("# A\n## Severity\nIt is **high**.\n").severity == ""
     assert page("# A\n## Severity\n**urgent**\n").severity == ""
     assert page("# A\n## Severity\n**high**. Late.\n").severity == "high"
+
+
+def test_a_block_may_say_why_no_test_can_run_it() -> None:
+    marked = page(PAGE.replace("needs=deployment\n", 'needs=deployment untested="it deletes for others"\n', 1))
+    assert not marked.problems
+    assert [block.untested for block in marked.blocks] == ["it deletes for others", ""]
+
+
+def test_a_reason_that_is_empty_or_never_ends_is_a_problem() -> None:
+    empty = page(PAGE.replace("needs=deployment\n", 'needs=deployment untested=""\n', 1))
+    assert [problem.what for problem in empty.problems] == ["untested= gives no reason"]
+    endless = page(PAGE.replace("needs=deployment\n", 'needs=deployment untested="it never\n', 1))
+    assert [problem.what for problem in endless.problems] == ["the block is marked 'never', which says nothing"]

@@ -84,6 +84,6 @@ def test_a_mutant_applies_to_the_code_as_it_is_and_names_a_clause(mutant: Mutant
         ["git", "apply", "--check", str(patch)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
-    clauses = "".join(path.read_text() for path in (ROOT / "conformance/clauses").glob("test_*.py"))
+    clauses = "".join(path.read_text() for path in (ROOT / mutant.suite).glob("test_*.py"))
     declared = set(re.findall(r'name="([^"]+)"', clauses))
     assert any(mutant.clause.startswith(name) or name.startswith(mutant.clause) for name in declared)

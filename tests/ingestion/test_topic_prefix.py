@@ -11,7 +11,7 @@ from k2.clock import SystemClock
 from k2.embedded.broker import EmbeddedBroker
 from k2.ingestion.producer import MarketDataProducer
 from k2.ingestion.registry import open_registry
-from k2.ingestion.topics import create_topics
+from k2.ingestion.topics import count_messages, create_topics, log_ends
 from k2.observability.metrics import Metrics
 from k2.records.definition import TRADE, all_topics, topic
 from k2.settings import KafkaSettings
@@ -47,6 +47,19 @@ def test_topics_that_are_there_stay_as_they_are() -> None:
     with EmbeddedBroker(all_topics(), 2) as broker:
         settings = kafka_settings(broker.bootstrap_servers)
         assert create_topics(settings, all_topics(), partitions=6, replication_factor=3) == ()
+
+
+def test_messages_are_counted_by_topic_and_those_of_another_prefix_are_not() -> None:
+    names = (topic("crypto", "trades"), topic("crypto", "trades", PREFIX))
+    with EmbeddedBroker(names, 2) as broker:
+        settings = kafka_settings(broker.bootstrap_servers, topic_prefix=PREFIX)
+        with MarketDataProducer(settings, REGISTRY, Metrics(), SystemClock()) as producer:
+            producer.produce_batch(TRADE, "crypto", trades(1, 5))
+        assert count_messages(settings, all_topics()) == {names[0]: 0}
+        assert count_messages(settings, all_topics(PREFIX)) == {names[1]: 5}
+        ends = log_ends(settings, all_topics(PREFIX))
+        assert sum(ends.values()) == 5
+        assert set(ends) == {(names[1], 0), (names[1], 1)}
 
 
 @pytest.mark.parametrize("prefix", ["a b.", ".", "-a", "a/", "a\n", "é.", "a" * 201])

@@ -25,6 +25,8 @@ from conformance.stacks.containers.kafka_cluster import new_cluster_id
 from conformance.stacks.containers.paths import PROJECT_ROOT, shown
 from conformance.stacks.containers.preflight import TO_RUN
 from conformance.stacks.containers.run_secrets import kept_secrets, write_environments, write_private
+from k2.assembly.demo import MARK, mark_demo
+from k2.settings import load_settings
 
 STATE = PROJECT_ROOT / "build" / "compose"
 PROJECT = "k2"
@@ -62,6 +64,7 @@ def up(environment: Mapping[str, str], say: Say, directory: Path = STATE, projec
             _refuse_taken(ports)
         images = {image.name: str(image.reference) for image in ensure_images(client, say)}
     variables = _prepare(directory, images, ports)
+    _mark(directory / "k2", environment.get("DEMO", "").lower())
     log = directory / "compose.log"
     say(f"{' '.join(program)} up, log in {shown(log)} ...")
     try:
@@ -114,6 +117,25 @@ def down(
             client.remove_labelled(_LABEL + project)
         shutil.rmtree(directory, ignore_errors=True)
     say(f"down after {time.monotonic() - started:.0f} s; {'nothing' if forget else 'its data'} is kept")
+
+
+def compose_command(directory: Path, project: str) -> tuple[str, ...]:
+    """docker-compose with what it needs to find the deployment of a directory.
+
+    Raises:
+        EngineError: it is not here.
+    """
+    return _command(compose_program(), directory, project)
+
+
+def wait_until_healthy(directory: Path, project: str, say: Say) -> None:
+    """Wait until the API of a deployment answers that it is well.
+
+    Raises:
+        ServiceError: it does not in time.
+    """
+    port = composition.read_environment_file(directory / _VARIABLES)["API_PORT"]
+    _wait_for(f"http://{composition.LOOPBACK}:{port}", project, say)
 
 
 def compose_program() -> tuple[str, ...]:
@@ -189,6 +211,14 @@ def _prepare(directory: Path, images: Mapping[str, str], ports: Mapping[str, int
     settings["api"] = {"port": ports["API_PORT"]}
     write_private(directory / "k2" / "settings.json", json.dumps(settings, indent=2) + "\n")
     return variables
+
+
+def _mark(data_directory: Path, wanted: str) -> None:
+    """Mark the deployment as a demo, or take the mark away; where nothing is said it stays as it is."""
+    if wanted in ("1", "true", "yes"):
+        mark_demo(data_directory, load_settings(data_directory))
+    elif wanted:
+        (data_directory / MARK).unlink(missing_ok=True)
 
 
 def _wait_for(url: str, project: str, say: Say) -> None:

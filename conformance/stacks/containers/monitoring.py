@@ -1,12 +1,14 @@
 """Prometheus and Alertmanager of a run: what they are told to ask, and by which rules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from conformance.stacks.containers.services import ContainerServices
 
 RULES = Path("prometheus") / "rules"
+PROMETHEUS_FILE = Path("prometheus") / "prometheus.yml"
+ALERTMANAGER_FILE = Path("alertmanager") / "alertmanager.yml"
 
 
 class RunMonitoring:
@@ -49,6 +51,32 @@ class RunMonitoring:
             yield
         finally:
             self._load(place, kept)
+
+    def prometheus_configuration(self) -> str:
+        """What the Prometheus of the run goes by, its rules apart."""
+        return (self._services.configuration_directory / PROMETHEUS_FILE).read_text()
+
+    @contextmanager
+    def configured(self, prometheus: str, alertmanager: str) -> Iterator[None]:
+        """Have both go by other configurations, rules apart, for as long as this lasts.
+
+        Args:
+            prometheus: text of its prometheus.yml.
+            alertmanager: text of its alertmanager.yml.
+        """
+        folder = self._services.configuration_directory
+        kept = {path: (folder / path).read_text() for path in (PROMETHEUS_FILE, ALERTMANAGER_FILE)}
+        try:
+            self._write({PROMETHEUS_FILE: prometheus, ALERTMANAGER_FILE: alertmanager})
+            yield
+        finally:
+            self._write(kept)
+
+    def _write(self, files: Mapping[Path, str]) -> None:
+        for path, text in files.items():
+            # Never replaced by another file: what is mounted is this one.
+            (self._services.configuration_directory / path).write_text(text)
+            self._services.read_configuration_again(path.parts[0])
 
     def _load(self, place: Path, files: dict[str, str]) -> None:
         for path in place.glob("*.yml"):

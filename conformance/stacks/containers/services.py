@@ -65,12 +65,15 @@ class Running:
 
 
 @contextlib.contextmanager
-def open_services(directory: Path, say: Say = print) -> Iterator["ContainerServices"]:
+def open_services(
+    directory: Path, say: Say = print, variables: Mapping[str, str] | None = None
+) -> Iterator["ContainerServices"]:
     """The servers of one run; an engine and images are had first where they are missing.
 
     Args:
         directory: gets logs below `services/`; need not exist.
         say: told what is done and how long it took.
+        variables: of deploy/compose.yaml that shall be other than there.
 
     Raises:
         EngineError: no engine, or not enough room.
@@ -81,7 +84,7 @@ def open_services(directory: Path, say: Say = print) -> Iterator["ContainerServi
     with EngineClient(engine.host, answer_seconds=_ANSWER_SECONDS) as client:
         remove_orphans(client, say)
         images = {image.name: str(image.reference) for image in server_images(client, say)}
-        with ContainerServices(client, images, directory, say) as services:
+        with ContainerServices(client, images, directory, say, variables) as services:
             yield services
 
 
@@ -102,10 +105,16 @@ class ContainerServices:
         images: reference of each image by its name in deploy/images.toml.
         directory: for logs and, while it lasts, secrets.
         say: told each service when it is well.
+        variables: of deploy/compose.yaml that shall be other than there.
     """
 
     def __init__(
-        self, client: EngineClient, images: Mapping[str, str], directory: Path, say: Say = lambda text: None
+        self,
+        client: EngineClient,
+        images: Mapping[str, str],
+        directory: Path,
+        say: Say = lambda text: None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         self.labels = run_labels(self.run_id)
@@ -119,6 +128,7 @@ class ContainerServices:
         """Through which Prometheus asks K2's processes; None where this host has no address in the run's network."""
         self.client = client
         self._images = images
+        self._chosen = dict(variables or {})
         self._say = say
         self._stopping = Event()
         self._stacks = 0
@@ -300,7 +310,7 @@ class ContainerServices:
         # K2's own image is not asked for here; see start_platform.
         images = {**self._images, PLATFORM_IMAGE: PLATFORM_IMAGE}
         directories = self._secrets_directory, self._configuration_copy()
-        return {**ports, **composition.deployment_variables(images, new_cluster_id(), *directories)}
+        return {**ports, **composition.deployment_variables(images, new_cluster_id(), *directories), **self._chosen}
 
     def _configuration_copy(self) -> Path:
         return composition.copy_configuration(PROJECT_ROOT, self.configuration_directory, _CONFIGURATION)

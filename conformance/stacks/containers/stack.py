@@ -175,6 +175,12 @@ class ContainerStack(PlatformProcesses):
         if self._small_store is not None:
             self._small_store.close()
 
+    def retire(self, child: ChildProcess) -> None:
+        """End a process for good: Prometheus does not miss it."""
+        if self.services.relay is not None:
+            self.services.relay.withdraw([name for name, one in self._instances.items() if one is child])
+        child.stop()
+
     def _spawn(self, role: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> ChildProcess:
         child = super()._spawn(role, arguments, {**_SERVES_METRICS, **(environment or {})})
         if self.services.relay is not None:

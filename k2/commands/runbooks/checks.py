@@ -4,7 +4,7 @@ Verified: the six parts in order, none empty; links and their anchors; marks of 
 and for k2 its commands, options and values; services; metrics and labels; a runbook for each alert and an alert for
 each runbook.
 
-Not verified: whether a command helps. It is not run.
+Not verified: whether a command helps. What becomes of it, `execution` says.
 """
 
 import re

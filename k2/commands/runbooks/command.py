@@ -33,16 +33,24 @@ def validate(
         Path | None, typer.Argument(help="One page, or a folder of them; default docs/runbooks of the root.")
     ] = None,
     root: Annotated[Path, typer.Option("--root", help="The repository.")] = Path(),
+    full: Annotated[bool, typer.Option("--full", help="Then run every block on the deployment, a demo.")] = False,
+    test: Annotated[list[str] | None, typer.Option("--test", help="Only this page: its name without .md.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Markdown file for what --full found.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what commands write.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check form, links, commands and metrics of the runbooks; runs none of their commands.
+    """Check form, links, commands and metrics of the runbooks; with --full also run their commands.
 
     A block of commands is marked in its info string: bash, then runbook=diagnosis or runbook=resolution,
-    needs=deployment or needs=nothing, and where it applies given=NAME,..., exit=CODE and destructive.
+    needs=deployment or needs=nothing, and where it applies given=NAME,..., exit=CODE, destructive and
+    untested="reason".
 
-    Exit codes: 0 nothing is wrong, 1 something is, 64 a path cannot be used.
+    --full restarts servers and loses data: it is refused where the deployment is not marked as a demo, see k2 reset.
+    What a reader sets first (given=) is taken from the environment; a block that lacks it is a mistake.
 
-    Example: k2 runbooks validate docs/runbooks/api-down.md
+    Exit codes: 0 nothing is wrong, 1 something is, 64 a path cannot be used, 78 the deployment is no demo.
+
+    Example: k2 runbooks validate --full --test api-down --report report.md
     """
     from k2.commands.runbooks.checks import check_all
     from k2.commands.runbooks.deployment import read_deployment
@@ -50,14 +58,27 @@ def validate(
     chosen = path or root / _FOLDER
     folder = chosen if chosen.is_dir() else chosen.parent
     deployment = read_deployment(root, folder if chosen.is_dir() else root / _FOLDER)
-    pages = _read(chosen)
+    pages = _chosen(_read(chosen), test or [], chosen)
     found = check_all(pages, deployment, command_line(context.find_root().command))
-    if not chosen.is_dir():
+    if not chosen.is_dir() or test:
         # Of one page alone it cannot be said that others are missing.
-        found = [finding for finding in found if finding.path == chosen]
+        read = {page.path for page in pages}
+        found = [finding for finding in found if finding.path in read]
     _print(found, pages, deployment, as_json)
     if found:
         raise K2Error(f"{len(found)} mistakes in {chosen}: each line above names its place and its remedy")
+    if full:
+        from k2.commands.runbooks.running import run_all
+
+        run_all(pages, root, folder, report, verbose=verbose, as_json=as_json)
+
+
+def _chosen(pages: "list[Runbook]", names: Sequence[str], where: Path) -> "list[Runbook]":
+    known = {page.path.stem: page for page in pages}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--test {name}: {where} has no such page; it has {', '.join(sorted(known))}")
+    return [known[name] for name in names] if names else pages
 
 
 def command_line(root: Any) -> "CommandLine":

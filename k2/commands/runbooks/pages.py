@@ -4,13 +4,15 @@ A block is fenced, and says in its info string what running it takes:
 
     ```bash runbook=diagnosis needs=deployment
     ```bash runbook=resolution needs=deployment given=SNAPSHOT exit=76 destructive
+    ```bash runbook=resolution needs=nothing untested="why no test can run it"
 
 `runbook` says whether it only looks (diagnosis) or changes something (resolution). `needs` is `deployment` (servers
 that run) or `nothing`. `given` names variables that the reader sets first. `exit` is the exit code of the last command,
-0 if it is not said. `destructive` marks what loses data or cannot be taken back.
+0 if it is not said. `destructive` marks what loses data or cannot be taken back. `untested` says why no test runs it.
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,7 @@ class CommandBlock:
         given: variables the reader sets first.
         exit_code: that of the last command.
         is_destructive: loses data or cannot be taken back.
+        untested: why no test runs it; empty where one does.
     """
 
     line: int
@@ -66,6 +69,7 @@ class CommandBlock:
     given: tuple[str, ...] = ()
     exit_code: int = 0
     is_destructive: bool = False
+    untested: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +180,19 @@ class _Reading:
 
     def _close(self) -> None:
         self._fence = None
-        language, *words = self._info.split() or [""]
+        language, *words = _words(self._info) or [""]
         if language in SHELL_LANGUAGES:
             block, problems = _block(self._fence_line, words, "\n".join(self._fenced))
             self.blocks.append(block)
             self.problems += problems
+
+
+def _words(info: str) -> list[str]:
+    try:
+        return shlex.split(info)
+    except ValueError:
+        # A quotation that does not end; its words are then found to say nothing.
+        return info.split()
 
 
 def _block(fence_line: int, words: list[str], text: str) -> tuple[CommandBlock, list[Problem]]:
@@ -189,7 +201,7 @@ def _block(fence_line: int, words: list[str], text: str) -> tuple[CommandBlock, 
     flags = [word for word in words if "=" not in word]
     problems = [
         Problem(fence_line, f"the block is marked {word!r}, which says nothing", "see k2 runbooks validate --help")
-        for word in (*(set(told) - {"runbook", "needs", "given", "exit"}), *(set(flags) - {"destructive"}))
+        for word in (*(set(told) - {"runbook", "needs", "given", "exit", "untested"}), *(set(flags) - {"destructive"}))
     ]
     for name, known in (("runbook", PHASES), ("needs", NEEDS)):
         if told.get(name) not in known:
@@ -199,6 +211,8 @@ def _block(fence_line: int, words: list[str], text: str) -> tuple[CommandBlock, 
     if not exit_code.isdecimal() or int(exit_code) > 255:
         problems.append(Problem(fence_line, f"exit={exit_code} is no exit code", "write a number up to 255"))
         exit_code = "0"
+    if "untested" in told and not told["untested"].strip():
+        problems.append(Problem(fence_line, "untested= gives no reason", 'write untested="why no test can run it"'))
     block = CommandBlock(
         line=fence_line + 1,
         text=text,
@@ -207,5 +221,6 @@ def _block(fence_line: int, words: list[str], text: str) -> tuple[CommandBlock, 
         given=tuple(name for name in told.get("given", "").split(",") if name),
         exit_code=int(exit_code),
         is_destructive="destructive" in flags,
+        untested=told.get("untested", ""),
     )
     return block, problems

@@ -1,0 +1,1 @@
+"""The clause, run by pytest with the plugin of the clauses; `python -m chaos alerts` starts it."""
