@@ -81,7 +81,7 @@ def test_every_block_is_run_and_a_broken_one_ends_with_1_and_stands_in_the_repor
     create_tables(load_settings(data))
     mark_demo(data, load_settings(data))
     folder = root / "docs" / "runbooks"
-    functions = 'compose() { :; }\nask() { :; }\nhealthy() { test "$1" != api; }\nas_it_was() { :; }\n'
+    functions = 'compose() { :; }\ndocker() { :; }\nask() { :; }\nhealthy() { test "$1" != api; }\nas_it_was() { :; }\n'
     (folder / "environment.sh").write_text(f"export K2_DATA_DIR={data}\nAPI=http://127.0.0.1:9\n{functions}")
     arguments = ("--full", "--test", "consumer-lag-critical", "--report", str(root / "report.md"))
     well = validate(root, *arguments)

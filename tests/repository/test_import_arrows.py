@@ -31,6 +31,7 @@ PLANTED = {
     "chaos": ("chaos/planted.py", "reports"),
     "chaos-apart": ("conformance/drivers/planted.py", "chaos"),
     "toxiproxy": ("chaos/planted.py", "toxiproxy"),
+    "load": ("load/_planted.py", "chaos"),
     "reports": ("reports/planted.py", "k2.records.definition"),
 }
 
