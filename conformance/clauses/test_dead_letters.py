@@ -17,6 +17,7 @@ from conformance.drivers.poisoning import COPIES, Poisoner, letter_table, poison
 from conformance.stacks.base import SignalPlan, Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 
+GOOD_RECORDS = 2_000
 DEATH_TIMEOUT_SECONDS = 60
 PRODUCE_API_KEY = 0
 REQUEST_TIMED_OUT = 7
@@ -69,11 +70,11 @@ def follow_poison(stack: Stack, clause: ClauseRun, plan: SignalPlan | None, refu
     with clause.history(required_kinds=sorted({poison.kind for poison in planned})) as history:
         exchange = SyntheticExchange(
             SyntheticSettings(
-                seed=5, records=2_000, trade_share=1.0, duplicate_rate=0.0, gap_rate=0.0, reorder_rate=0.0
+                seed=5, records=GOOD_RECORDS, trade_share=1.0, duplicate_rate=0.0, gap_rate=0.0, reorder_rate=0.0
             )
         )
         records = iter(exchange)
-        before = feed_records(stack, itertools.islice(records, 1_000))
+        before = feed_records(stack, itertools.islice(records, GOOD_RECORDS // 2))
         with Poisoner(stack) as poisoner:
             for poison in planned:
                 poisoner.send(poison)
@@ -83,7 +84,12 @@ def follow_poison(stack: Stack, clause: ClauseRun, plan: SignalPlan | None, refu
             codes = [REQUEST_TIMED_OUT] * refusals
             stack.command_broker("fail_requests", api_key=PRODUCE_API_KEY, error_codes=codes)
         if plan is not None:
-            status = stack.start_consumer("trades", plan).wait(DEATH_TIMEOUT_SECONDS)
+            # The step is one of a batch that holds bad messages: there is only one, whatever comes when.
+            one_batch = {
+                "K2_CONSUMER__BATCH_ROWS": str(GOOD_RECORDS + len(planned)),
+                "K2_CONSUMER__BATCH_SECONDS": str(DEATH_TIMEOUT_SECONDS / 2),
+            }
+            status = stack.start_consumer("trades", plan, one_batch).wait(DEATH_TIMEOUT_SECONDS)
             history.operation("harness", "kill", "ok", attributes={"step": plan.after_step, "exit_signal": -status})
         stack.start_consumer("trades")
         ends = latest(fed.acknowledged_ends(), poisoner.ends())

@@ -33,6 +33,8 @@ NARROW = 3
 FEW_RANGES = {**METRICS, "K2_SEQUENCE__MAX_OPEN_RANGES": str(NARROW)}
 EXIT_TIMEOUT_SECONDS = 60
 BATCH_ROWS = 1_200
+# A batch ends when it is full, however slowly its messages come.
+FULL_BATCHES = {"K2_CONSUMER__BATCH_SECONDS": "4"}
 LOST, EVENTS = "k2_sequence_numbers_lost_total", "k2_sequence_events_total"
 DUPLICATES, TRADES = "k2_duplicates_detected_total", {"data_type": "trades"}
 RESETS = {**TRADES, "event": "SESSION_RESET"}
@@ -92,7 +94,7 @@ def test_a_replay_after_a_restart_is_no_session_reset(clause: ClauseRun, tmp_pat
     with new_stack(tmp_path, partitions=1, batch_rows=BATCH_ROWS) as stack, clause.history() as history:
         fed = feed_records(stack, CraftedTrades().of({"BTCUSDT": numbers}))
         killed = SignalPlan("WRITE", 2, tmp_path / "kills.jsonl")
-        status = stack.start_consumer("trades", killed).wait(EXIT_TIMEOUT_SECONDS)
+        status = stack.start_consumer("trades", killed, FULL_BATCHES).wait(EXIT_TIMEOUT_SECONDS)
         record_fact(history, "exit status of the consumer killed before its second commit", -9, lambda: status)
         held = sum(table_offsets(stack).values())
         record_fact(history, "numbers in the table then", BATCH_ROWS, lambda: held)
