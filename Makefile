@@ -23,11 +23,11 @@ help: ## list the targets
 
 setup: $(INSTALLED) ## create .venv from the locked requirements (PYTHON=... names the interpreter)
 
-test: setup ## lint, unit tests, a short conformance run, real servers, chaos; stops at the first failure
-	@$(PYTHON_BIN) scripts/check.py
+test: setup ## lint, unit tests, a short conformance run; stops at the first failure
+	@$(PYTHON_BIN) scripts/check.py lint unit smoke
 
-test-servers: setup ## tests on real servers in containers, with the engine and images they need
-	@$(PYTHON_BIN) scripts/check.py containers
+test-servers: setup ## tests on real servers in containers, with the engine and images they need, and chaos
+	@$(PYTHON_BIN) scripts/check.py containers chaos
 
 lint: setup ## ruff, import arrows, mypy
 	@$(PYTHON_BIN) scripts/check.py lint
