@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ _LOOK_MS = 300
 
 
 @dataclass(slots=True)
-class AlertFault:
+class AlertFault(ABC):
     """What the faults here have in common: the platform, how each shows itself, and what goes on while it lasts."""
 
     platform: AlertPlatform
@@ -46,15 +47,15 @@ class AlertFault:
     effects: Sequence[Effect] = field(default=(), init=False)
     probes: Sequence[Probe] = field(default=(), init=False)
 
+    @abstractmethod
     def inject(self) -> Mapping[str, Any]:
         """Do it; returns what is worth keeping of how it was done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def heal(self) -> None:
         """Undo it."""
-        raise NotImplementedError
 
-    def go_on(self) -> None:
+    def go_on(self) -> None:  # noqa: B027 - most faults need nothing
         """Called again and again while it lasts."""
 
     def _shown_by(self, probe: Probe, kind: str, least: float, *answers: str) -> None:

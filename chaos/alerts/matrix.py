@@ -15,6 +15,7 @@ from chaos.faults.catalogue import Place, fault_of
 from chaos.faults.fault import Fault
 from chaos.schedule import FaultEntry
 from conformance.history import HistoryWriter
+from conformance.stacks.containers.addresses import BROKERS
 from k2.embedded.processes import ChildProcess
 from k2.errors import UsageError
 
@@ -24,7 +25,6 @@ NAMED_GROUPS = ("pipeline", "circuit-breaker", "api", "infrastructure", "query",
 and days and are promtool's affair, as the tier of warnings below is."""
 LEAST_REAL = 18
 CONTROL_WINDOWS = 3
-BROKERS = "kafka-1,kafka-2,kafka-3"
 
 
 MatrixFault = AlertFault | Fault
@@ -75,7 +75,7 @@ GROUPS = (
                 "locked", "catalog",
                 ("APILatencyHigh", "APIErrorRateHigh", "QueryTimeoutRateHigh", "QueryExecutionSlow"),
             ),
-            MatrixEntry("down", BROKERS, ("ProducerErrorRateHigh", "ProducerRetryExhausted")),
+            MatrixEntry("down", ",".join(BROKERS), ("ProducerErrorRateHigh", "ProducerRetryExhausted")),
         ),
     ),
     FaultGroup(

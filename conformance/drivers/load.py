@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from conformance.drivers import http
 from conformance.drivers.bulk import feed_in_bulk
 from conformance.drivers.feeding import DRAIN_TIMEOUT_SECONDS, table_offsets
 from conformance.drivers.load_profile import Profile
+from conformance.drivers.repeating import repeating
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
@@ -127,25 +127,9 @@ def watched(history: HistoryWriter, api_url: str) -> Iterator[None]:
     Raises:
         OSError: the API could not be asked.
     """
-    over, looks, failures = threading.Event(), list[dict[str, Any]](), list[OSError]()
-
-    def look_on() -> None:
-        while not over.wait(LOOK_SECONDS):
-            try:
-                looks.extend(look(api_url))
-            except OSError as error:
-                failures.append(error)
-                return
-
-    thread = threading.Thread(target=look_on, name="gauges")
-    thread.start()
-    try:
+    looks: list[dict[str, Any]] = []
+    with repeating(LOOK_SECONDS, lambda: looks.extend(look(api_url))):
         yield
-    finally:
-        over.set()
-        thread.join()
-    if failures:
-        raise failures[0]
     history.observe(
         "gauges",
         pa.Table.from_pylist(

@@ -1,7 +1,6 @@
 """Gives a platform more than it can take, watches it meanwhile, and records what it did."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pyarrow import csv
 from conformance.drivers import http
 from conformance.drivers.levels import LEVELS
 from conformance.drivers.process_memory import peak_bytes, reset_peak
+from conformance.drivers.repeating import repeating
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
 from conformance.stacks.warm_start import process_starter
@@ -98,17 +98,8 @@ class Watcher:
             Exception: what a look raised.
         """
         before = {name: reset_peak(pid) for name, pid in self._processes.items()}
-        over = threading.Event()
-        failures: list[BaseException] = []
-        thread = threading.Thread(target=self._go_on, args=(over, failures), name="watcher")
-        thread.start()
-        try:
+        with repeating(LOOK_SECONDS, self._record_look):
             yield
-        finally:
-            over.set()
-            thread.join()
-        if failures:
-            raise failures[0]
         for name, pid in self._processes.items():
             attributes = {"process": name, "before_bytes": before[name], "peak_bytes": peak_bytes(pid)}
             self._history.operation("harness", "memory", "ok", attributes=attributes)
@@ -122,14 +113,10 @@ class Watcher:
             "lag": int(http.metric(exposition, "k2_consumer_lag_messages", _TRADES)),
         }
 
-    def _go_on(self, over: threading.Event, failures: list[BaseException]) -> None:
-        try:
-            while not over.wait(LOOK_SECONDS):
-                began = time.monotonic_ns()
-                seen = self.look()
-                self._history.operation("harness", "sample", "ok", invoked_monotonic_ns=began, attributes=seen)
-        except BaseException as error:  # noqa: BLE001 - handed over to the thread that asked
-            failures.append(error)
+    def _record_look(self) -> None:
+        began = time.monotonic_ns()
+        seen = self.look()
+        self._history.operation("harness", "sample", "ok", invoked_monotonic_ns=began, attributes=seen)
 
 
 @contextmanager

@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 
 from conformance.drivers.recoveries import Recovery, Step
 from conformance.drivers.table_view import open_table
+from conformance.stacks.containers.addresses import BROKERS, REGISTRIES
 from conformance.stacks.containers.deployed import Deployed
 from k2.records.definition import TRADE
 
-BROKERS = ("kafka-1", "kafka-2", "kafka-3")
-REGISTRIES = ("schema-registry-1", "schema-registry-2")
 MINUTE = 60.0
 
 

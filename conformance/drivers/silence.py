@@ -1,7 +1,6 @@
 """Looks at a running stack from outside, again and again, and records whether it says that rows stopped coming."""
 
 import json
-import threading
 import time
 import urllib.error
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import psutil
 
 from conformance.drivers import http
+from conformance.drivers.repeating import repeating
 from conformance.drivers.table_view import open_table
 from conformance.history import HistoryWriter
 from conformance.stacks.base import Stack
@@ -90,27 +90,14 @@ def watching(watch: Watch, history: HistoryWriter) -> Iterator[None]:
     Raises:
         Exception: what a look raised, at the end.
     """
-    stopping = threading.Event()
-    failures: list[BaseException] = []
 
-    def go_on() -> None:
-        try:
-            while not stopping.wait(LOOK_INTERVAL_SECONDS):
-                began = time.monotonic_ns()
-                seen = watch.look()
-                history.operation("harness", "look", "ok", invoked_monotonic_ns=began, attributes=seen)
-        except BaseException as error:  # noqa: BLE001 - handed over to the thread that asked
-            failures.append(error)
+    def look() -> None:
+        began = time.monotonic_ns()
+        seen = watch.look()
+        history.operation("harness", "look", "ok", invoked_monotonic_ns=began, attributes=seen)
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
+    with repeating(LOOK_INTERVAL_SECONDS, look):
         yield
-    finally:
-        stopping.set()
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def wait_for_rows(watch: Watch) -> None:

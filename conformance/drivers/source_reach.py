@@ -2,21 +2,31 @@
 
 import ast
 import configparser
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGES = ("k2", "conformance", "chaos", "load", "reports", "benchmarks", "scripts")
 _RUNS_PROGRAMS = {"subprocess", "asyncio", "os"}
 
 
-def importers(root: Path, library: str) -> list[str]:
-    """Modules that import a library, as paths below the root."""
-    return [path for path, tree in _modules(root) if library in _imported(tree)]
+Sources = Mapping[str, ast.Module]
+"""Syntax of modules by their path below the root."""
 
 
-def callers(root: Path, program: str) -> list[str]:
-    """Modules that can start programs and name this one, as paths below the root."""
-    return [path for path, tree in _modules(root) if _RUNS_PROGRAMS & _imported(tree) and program in _constants(tree)]
+def read_sources(root: Path) -> Sources:
+    """Every module of the packages below a root."""
+    paths = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
+    return {path.relative_to(root).as_posix(): ast.parse(path.read_text()) for path in paths}
+
+
+def importers(sources: Sources, library: str) -> list[str]:
+    """Modules that import a library."""
+    return [path for path, tree in sources.items() if library in _imported(tree)]
+
+
+def callers(sources: Sources, program: str) -> list[str]:
+    """Modules that can start programs and name this one."""
+    return [path for path, tree in sources.items() if _RUNS_PROGRAMS & _imported(tree) and program in _constants(tree)]
 
 
 def tox_commands(root: Path, environments: tuple[str, ...]) -> dict[str, str]:
@@ -28,12 +38,6 @@ def tox_commands(root: Path, environments: tuple[str, ...]) -> dict[str, str]:
         words = configuration.get(f"testenv:{name}", "commands", fallback="").split()
         started[name] = words[2] if words[:2] == ["python", "-m"] else ""
     return started
-
-
-def _modules(root: Path) -> Iterator[tuple[str, ast.Module]]:
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            yield path.relative_to(root).as_posix(), ast.parse(path.read_text())
 
 
 def _imported(tree: ast.Module) -> set[str]:

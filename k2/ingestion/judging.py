@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from k2.errors import ProgressError
 from k2.ingestion.identifier_window import CHECKPOINT_SCHEMA, IdentifierWindow
 from k2.ingestion.log_reader import Place, PolledBatch
+from k2.ingestion.place_codes import place_codes, place_of
 from k2.ingestion.record_identity import RecordIdentities
 from k2.ingestion.sequence_batch import SequenceBatchResult, SequenceBatchTracker
 from k2.ingestion.sequence_tracker import Knowledge, SequenceEvent
@@ -35,8 +36,6 @@ SOURCE, SESSION, IDENTIFIERS = "source", "session", "identifiers"
 DEFAULT_DEDUPLICATION = DeduplicationSettings()
 _KEY_PARTS = {SOURCE: 2, SESSION: 3}
 _NEVER_A_RESET = 2**62
-_PARTITION_BITS = 32
-_PARTITION_MASK = 2**_PARTITION_BITS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +154,10 @@ class BatchJudge:
         duplicates, known_ids, lost = 0, 0, {SOURCE: 0, SESSION: 0}
         hits_before = sum(state.identifiers.filter_hits for state in states.values())
         forgotten_before = sum(state.keys_forgotten for state in states.values())
-        codes = _place_codes(polled, decoded)
-        for code in np.unique(codes):
-            place = (polled.topic_names[code >> _PARTITION_BITS], int(code & _PARTITION_MASK))
+        codes = place_codes(polled.topics[decoded.rows], polled.partitions[decoded.rows])
+        for code in np.unique(codes).tolist():
+            topic_index, partition = place_of(code)
+            place = (polled.topic_names[topic_index], partition)
             here = np.flatnonzero(good & (codes == code))
             records = decoded.columns.take(pa.array(here)) if len(here) < decoded.columns.num_rows else decoded.columns
             unseen, by_session, result = _judge_sequences(records, states[place])
@@ -261,12 +261,6 @@ def _parts(table: pa.Table) -> dict[str, pa.Table]:
 def _session_settings(settings: SequenceSettings) -> SequenceSettings:
     # A feed session's numbers never start over; one that seems to is the same session fed again.
     return settings.model_copy(update={"reset_lowest_distance": _NEVER_A_RESET})
-
-
-def _place_codes(polled: PolledBatch, decoded: DecodedBatch) -> npt.NDArray[np.int64]:
-    """One number for topic and partition of each row: pairs are several times as slow to tell apart."""
-    topics = polled.topics[decoded.rows].astype(np.int64)
-    return (topics << _PARTITION_BITS) | polled.partitions[decoded.rows]
 
 
 def _judge_sequences(

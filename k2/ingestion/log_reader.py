@@ -29,6 +29,7 @@ from k2.ingestion.kafka import (
     log_ranges,
     unavailable,
 )
+from k2.ingestion.place_codes import place_codes, place_of
 from k2.resilience.circuit_breaker import BreakerState, CircuitBreaker
 from k2.settings import ConsumerSettings, KafkaSettings
 from k2.storage.progress import TopicIdentity
@@ -223,9 +224,8 @@ class LogReader:
         index = {name: number for number, name in enumerate(names)}
         codes = np.fromiter(map(index.__getitem__, topics), np.int32, count)
         partitions = np.fromiter(cast("Iterator[int]", map(Message.partition, messages)), np.int32, count)
-        # One number for each pair of topic and partition.
-        pairs = np.unique((codes.astype(np.int64) << 32) | partitions).tolist()
-        positions = self._client.position([TopicPartition(names[pair >> 32], pair & (2**32 - 1)) for pair in pairs])
+        places = map(place_of, np.unique(place_codes(codes, partitions)).tolist())
+        positions = self._client.position([TopicPartition(names[topic], partition) for topic, partition in places])
         return PolledBatch(
             messages=messages,
             values=list(map(Message.value, messages)),

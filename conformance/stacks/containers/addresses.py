@@ -12,7 +12,7 @@ REGION = "us-east-1"
 """The gateway's own; a signature names one."""
 REDIS_USER = "k2"
 BROKERS = ("kafka-1", "kafka-2", "kafka-3")
-_REGISTRIES = ("schema-registry-1", "schema-registry-2")
+REGISTRIES = ("schema-registry-1", "schema-registry-2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Addresses:
     @property
     def schema_registry_url(self) -> str:
         """Both nodes, for a client that asks the other where one does not answer."""
-        return ",".join(f"http://{self.of_services[name]}{REGISTRY_PATH}" for name in _REGISTRIES)
+        return ",".join(f"http://{self.of_services[name]}{REGISTRY_PATH}" for name in REGISTRIES)
 
     @property
     def catalog_uri(self) -> str:
@@ -100,6 +100,6 @@ def inside_network() -> dict[str, str]:
     ports = {"postgres": 5432, "object-store": 7070, "redis": 6379, "prometheus": 9090, "alertmanager": 9093}
     return {
         **{name: f"{name}:9092" for name in BROKERS},
-        **{name: f"{name}:8080" for name in _REGISTRIES},
+        **{name: f"{name}:8080" for name in REGISTRIES},
         **{name: f"{name}:{port}" for name, port in {**ports, "pushgateway": 9091}.items()},
     }

@@ -15,7 +15,7 @@ import sqlalchemy
 
 from conformance.stacks.base import Outage, PowerMissingError
 from conformance.stacks.containers import outages
-from conformance.stacks.containers.addresses import BROKERS, platform_settings
+from conformance.stacks.containers.addresses import BROKERS, REGISTRIES, platform_settings
 from conformance.stacks.containers.container_faults import ContainerFaults
 from conformance.stacks.containers.kafka_cluster import KafkaCluster
 from conformance.stacks.containers.monitoring import RunMonitoring
@@ -30,7 +30,6 @@ from k2.embedded.processes import ChildProcess
 from k2.records.definition import all_topics
 from k2.settings import SETTINGS_FILE, load_settings
 
-REGISTRY_PROXIES = ("schema-registry-1", "schema-registry-2")
 LOCK_TIMEOUT_MS = 50
 SLOW_KILOBYTES_PER_SECOND = 96
 _LATE_ANSWERS = "answer_late"
@@ -107,7 +106,7 @@ class ContainerStack(PlatformProcesses):
             Outage.BROKER_DOWN: lambda: outages.disabled(proxies, BROKERS),
             Outage.BROKER_HUNG: lambda: outages.held_back(proxies, BROKERS),
             Outage.ANSWERS_LOST: lambda: outages.answers_lost(proxies, BROKERS),
-            Outage.REGISTRY_DOWN: lambda: outages.disabled(proxies, REGISTRY_PROXIES),
+            Outage.REGISTRY_DOWN: lambda: outages.disabled(proxies, REGISTRIES),
             Outage.CATALOG_DOWN: lambda: outages.disabled(proxies, ["postgres"]),
             Outage.SINK_SLOW: lambda: outages.throttled(proxies, "object-store", SLOW_KILOBYTES_PER_SECOND),
             Outage.CATALOG_LOCKED: lambda: outages.locked(self.settings.storage.catalog_uri),
