@@ -6,8 +6,10 @@ then the connection is closed.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,16 +58,16 @@ class BoundedTransport:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._written_bytes = 0
         self._began = 0.0
+        self._socket: socket.socket | None = transport.get_extra_info("socket")
         _bound_kernel(transport, limits.timeout_seconds)
 
     def write(self, data: bytes) -> None:
         """Send, or keep what the socket does not take yet."""
         self._transport.write(data)
-        waiting_bytes = self._transport.get_write_buffer_size()
         if "write" in self._timers:
             self._written_bytes += len(data)
-        elif waiting_bytes:
-            self._began, self._written_bytes = self._loop.time(), waiting_bytes
+        elif self._transport.get_write_buffer_size():
+            self._began, self._written_bytes = self._loop.time(), self._unread_bytes()
             self._timers["write"] = self._loop.call_later(_LOOK_SECONDS, self._look_at_reader)
 
     def close(self) -> None:
@@ -115,22 +117,27 @@ class BoundedTransport:
     def _give_up(self) -> None:
         self._is_closing = True
         # Closing would wait for the reader, here or in the kernel; a reset waits for nobody.
-        connection = self._transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if self._socket is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def _look_at_reader(self) -> None:
-        waiting_bytes = self._transport.get_write_buffer_size()
-        if not waiting_bytes:
+        if not self._transport.get_write_buffer_size():
             del self._timers["write"]
             return
-        read_bytes = self._written_bytes - waiting_bytes
+        read_bytes = self._written_bytes - self._unread_bytes()
         allowed_seconds = self._limits.timeout_seconds + read_bytes / self._limits.slowest_bytes_per_second
         if self._loop.time() - self._began > allowed_seconds:
             self._give_up()
             return
         self._timers["write"] = self._loop.call_later(_LOOK_SECONDS, self._look_at_reader)
+
+    def _unread_bytes(self) -> int:
+        """What waits here and what the kernel holds: it takes megabytes at once, then nothing for many a slow read."""
+        held_bytes = 0
+        if self._socket is not None and self._socket.fileno() >= 0:
+            (held_bytes,) = struct.unpack("i", fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4)))
+        return self._transport.get_write_buffer_size() + held_bytes
 
 
 def _bound_kernel(transport: asyncio.Transport, timeout_seconds: float) -> None:
