@@ -16,17 +16,20 @@ unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-servers lint up down demo-reset demo-reset-dry-run demo-reset-force demo-reset-custom readiness coverage bench lock clean distclean
+.PHONY: help setup test test-quick test-servers lint up down demo-reset demo-reset-dry-run demo-reset-force demo-reset-custom readiness coverage bench lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## create .venv from the locked requirements (PYTHON=... names the interpreter)
 
-test: setup ## lint, unit tests, a short conformance run; stops at the first failure
+test: setup ## lint, unit tests, clauses, real servers in containers, chaos; stops at the first failure
+	@$(PYTHON_BIN) scripts/check.py
+
+test-quick: setup ## without servers: lint, unit tests, a short conformance run
 	@$(PYTHON_BIN) scripts/check.py lint unit smoke
 
-test-servers: setup ## tests on real servers in containers, with the engine and images they need, and chaos
+test-servers: setup ## only what needs servers: tests in containers, with the engine and images they need, and chaos
 	@$(PYTHON_BIN) scripts/check.py containers chaos
 
 lint: setup ## ruff, import arrows, mypy

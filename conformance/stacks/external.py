@@ -28,6 +28,7 @@ from k2.errors import UsageError
 from k2.records.definition import all_topics
 from k2.settings import SETTINGS_FILE, Settings, load_settings
 from k2.storage.addresses import catalog_properties
+from k2.storage.removal import delete_tree
 
 
 class ExternalServers:
@@ -146,9 +147,7 @@ def remove_tables(settings: Settings) -> None:
             catalog.drop_namespace(namespace)
     finally:
         catalog.engine.dispose()
-    files, path = _warehouse(settings)
-    if files.get_file_info(path).type != fs.FileType.NotFound:
-        files.delete_dir(path)
+    delete_tree(*_warehouse(settings))
 
 
 def left_of(settings: Settings) -> list[str]:

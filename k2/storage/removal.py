@@ -65,10 +65,31 @@ def remove_table(catalog: IcebergCatalog, name: str) -> None:
     files, path = _place(catalog, location)
     try:
         with catalog.guard_store():
-            if files.get_file_info(path).type != fs.FileType.NotFound:
-                files.delete_dir(path)
+            delete_tree(files, path)
     except OSError as error:
         raise translated(error, f"{location} cannot be deleted") from error
+
+
+def delete_tree(files: fs.FileSystem, path: str) -> None:
+    """Delete everything below a path, and the path; one that is not there is no error.
+
+    Object stores are asked to delete in any order; those that keep a folder as an object refuse while something is in
+    it. So what was refused is asked for again, as long as that leaves less.
+
+    Raises:
+        OSError: something is left.
+    """
+    left = None
+    while files.get_file_info(path).type != fs.FileType.NotFound:
+        found = len(files.get_file_info(_below(path)))
+        try:
+            files.delete_dir(path)
+        except OSError:
+            if left is not None and found >= left:
+                raise
+            left = found
+        else:
+            return
 
 
 def _place(catalog: IcebergCatalog, location: str) -> tuple[fs.FileSystem, str]:
