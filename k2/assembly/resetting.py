@@ -103,7 +103,7 @@ def _iceberg_items(settings: Settings) -> Iterator[Item]:
         for record_type in RECORD_TYPES.values():
             content = table_content(catalog, record_type.table)
             # One that was made and never written to has a single file, and would only be made anew.
-            if content is not None and (content.rows or content.files > 1):
+            if content is not None and (content.rows or content.files > 1 or not content.is_registered):
                 yield Item(ICEBERG, "table", content.name, content.rows, content.size_bytes)
     finally:
         catalog.close()

@@ -230,6 +230,10 @@ class IcebergCatalog:
         """Around each access to files of the warehouse: its circuit breaker, which learns how it ended."""
         return self._breakers[Dependency.OBJECT_STORE].guard(OSError)
 
+    def place_of(self, table: str) -> str:
+        """Where the files of a table that K2 makes are, whether there is one or not."""
+        return f"{self.warehouse}/{table.replace('.', '/')}"
+
     def look_at_store(self) -> None:
         """Read a file of the warehouse: the metadata of a table, as it is now.
 
@@ -273,7 +277,7 @@ class IcebergCatalog:
     def _create_table(self, record_type: RecordType) -> None:
         if self._catalog.table_exists(record_type.table):
             return
-        location = f"{self.warehouse}/{record_type.table.replace('.', '/')}"
+        location = self.place_of(record_type.table)
         metadata_location = f"{location}/metadata/00000-{uuid.uuid4()}.metadata.json"
         file_io = load_file_io(self._catalog.properties, metadata_location)
         # Registered, not created: creating would number the columns anew, and readers find them in files by number.

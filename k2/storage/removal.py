@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pyarrow import fs
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Table
 
 from k2.errors import UsageError
 from k2.resilience.failures import translated
@@ -17,55 +18,57 @@ class TableContent:
 
     Attributes:
         name: of the table.
+        is_registered: False where a removal that did not get to its end left files that the catalog has forgotten.
         rows: in its current snapshot.
         files: below its place in the warehouse, whether a snapshot names them or not.
         size_bytes: of those.
     """
 
     name: str
+    is_registered: bool
     rows: int
     files: int
     size_bytes: int
 
 
 def table_content(catalog: IcebergCatalog, name: str) -> TableContent | None:
-    """What there is of a table; None where there is none.
+    """What there is of a table; None where there is nothing.
 
     Raises:
         UnavailableError: catalog or warehouse does not answer.
     """
-    try:
-        table = catalog.load(name)
-    except UsageError:
-        return None
-    snapshot = table.current_snapshot()
+    table = _registered(catalog, name)
+    snapshot = table.current_snapshot() if table is not None else None
     summary = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary is not None else {}
-    files, path = _place(catalog, table.location())
+    location = table.location() if table is not None else catalog.place_of(name)
+    files, path = _place(catalog, location)
     try:
         with catalog.guard_store():
             found = [info for info in files.get_file_info(_below(path)) if info.is_file]
     except OSError as error:
-        raise translated(error, f"{table.location()} cannot be listed") from error
+        raise translated(error, f"{location} cannot be listed") from error
+    if table is None and not found:
+        return None
     size_bytes = sum(info.size or 0 for info in found)
-    return TableContent(name, int(summary.get("total-records", 0)), len(found), size_bytes)
+    return TableContent(name, table is not None, int(summary.get("total-records", 0)), len(found), size_bytes)
 
 
 def remove_table(catalog: IcebergCatalog, name: str) -> None:
-    """Have the catalog forget a table, then delete all files below its place; one that is not there is no error.
+    """Have the catalog forget a table, then delete all files below its place.
+
+    What is not there is no error, so what a removal left that did not get to its end goes with the next.
 
     Raises:
         UnavailableError: catalog or warehouse does not answer.
         RefusedError: one of them refuses.
     """
-    try:
-        location = catalog.load(name).location()
-    except UsageError:
-        return
-    catalog.forget(name)
-    files, path = _place(catalog, location)
+    table = _registered(catalog, name)
+    location = table.location() if table is not None else catalog.place_of(name)
+    if table is not None:
+        catalog.forget(name)
     try:
         with catalog.guard_store():
-            delete_tree(files, path)
+            delete_tree(*_place(catalog, location))
     except OSError as error:
         raise translated(error, f"{location} cannot be deleted") from error
 
@@ -90,6 +93,13 @@ def delete_tree(files: fs.FileSystem, path: str) -> None:
             left = found
         else:
             return
+
+
+def _registered(catalog: IcebergCatalog, name: str) -> Table | None:
+    try:
+        return catalog.load(name)
+    except UsageError:
+        return None
 
 
 def _place(catalog: IcebergCatalog, location: str) -> tuple[fs.FileSystem, str]:

@@ -55,6 +55,20 @@ def test_removing_what_is_not_there_is_no_error(catalog: IcebergCatalog) -> None
     assert table_content(catalog, TRADE.table) is not None
 
 
+def test_what_a_removal_left_that_was_ended_goes_with_the_next(warehouse: Warehouse, catalog: IcebergCatalog) -> None:
+    advance(warehouse.writer(), 0, None, 4)
+    whole = table_content(catalog, TRADE.table)
+    catalog.forget(TRADE.table)
+    left = table_content(catalog, TRADE.table)
+    assert whole is not None
+    assert left is not None
+    assert whole.is_registered
+    assert not left.is_registered
+    assert (left.rows, left.files, left.size_bytes) == (0, whole.files, whole.size_bytes)
+    remove_table(catalog, TRADE.table)
+    assert table_content(catalog, TRADE.table) is None
+
+
 class FolderKeeper(fs.FSSpecHandler):  # type: ignore[misc]  # pyarrow says no types
     """A store that keeps folders as objects, is asked for the uppermost first, and refuses one that holds something."""
 
