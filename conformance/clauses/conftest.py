@@ -209,9 +209,16 @@ def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield maker
 
 
+@pytest.fixture
+def deployment(whole_deployment: "Deployed") -> "Deployed":
+    """The whole of deploy/compose.yaml, a demo without its feed, for clauses that execute what operators do."""
+    whole_deployment.put_in_order()
+    return whole_deployment
+
+
 @pytest.fixture(scope="session")
-def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Deployed]":
-    """The whole of deploy/compose.yaml, a demo, for clauses that execute what operators do."""
+def whole_deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Deployed]":
+    """It, started at its first use."""
     kind = request.config.getoption("--k2-stack")
     if kind != CONTAINERS:
         pytest.skip(f"the {kind} stack is not deployed by docker-compose")

@@ -30,7 +30,8 @@ RUNBOOKS = Path("docs") / "runbooks"
 _PROJECT = "k2-drill-"
 _PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE_LABEL = "com.docker.compose.service"
-_FEED_RATE = "20"
+_NAMES = ("--format", f'{{{{.Label "{_SERVICE_LABEL}"}}}}')
+_FEED, _FEED_RATE = "feed", "20"
 _PATIENCE_MS = 600_000
 """What was sent when all brokers were away is waited for: given up, nobody could say what became of it."""
 
@@ -78,6 +79,7 @@ class Deployed:
         values = json.loads((self.data_directory / SETTINGS_FILE).read_text())
         values["kafka"]["delivery_timeout_ms"] = _PATIENCE_MS
         self.stack = DeployedStack(stack_directory, values, partitions=6, batch_rows=10_000)
+        self._should_run: set[str] = set()
 
     def shell(self, text: str, **given: str) -> str:
         """Run commands as a reader of the runbooks types them; what they write.
@@ -120,6 +122,13 @@ class Deployed:
             raise ServiceError(f"there is no container of {service}")
         return found[0]
 
+    def put_in_order(self) -> None:
+        """Have all of it run but the feed: whoever was here before may have failed half-way."""
+        running = set(docker("ps", "--filter", f"label={_PROJECT_LABEL}={self.project}", *_NAMES).split())
+        if _FEED in running or not running >= self._should_run:
+            self.shell(f"as_it_was && compose stop {_FEED}")
+        self._should_run |= running - {_FEED}
+
     def volumes(self) -> list[str]:
         """Names of its volumes, without the project's name, each with when it was made."""
         listed = docker("volume", "ls", "--quiet", "--filter", f"label={_PROJECT_LABEL}={self.project}").split()
@@ -146,7 +155,7 @@ def deployed(directory: Path, say: Say) -> Iterator[Deployed]:
     try:
         deployment.up(environment, say, state, project)
         running = Deployed(state, project, ports, directory / "outside")
-        running.shell("compose stop feed")
+        running.shell(f"compose stop {_FEED}")
         with running.stack:
             yield running
     finally:
