@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 VERDICT_PROPERTY = "k2_verdict"
 SKIPPED_PROPERTY = "k2_skipped"
 HARNESS_ERROR = "harness error: "
+_HARNESS = "test_zz_harness"
 _ENOUGH_TO_TELL = 5
 _EXAMPLES_TOLD = 2
 _SYMBOLS = {"pass": "pass   ", "fail": "FAIL   ", "unknown": "unknown"}
@@ -66,6 +67,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep what the profile runs, tell the card which clauses there are, then keep what `--k2-only` names."""
     if os.environ.get("PROFILE", "smoke") != "full":
         _keep(config, items, [item for item in items if item.get_closest_marker("full_profile") is None])
+    # A deployment is a second set of servers: who needs it comes last, so that nobody else shares the machine with it.
+    # The harness's own clauses are about the evidence of all others.
+    items.sort(key=lambda item: (_HARNESS in item.nodeid, "deployment" in getattr(item, "fixturenames", ())))
     run_directory = config.getoption("--k2-run-dir")
     if run_directory is not None:
         lines = [marker.suite_line(item) for item in items if (marker := ClauseMarker.of(item))]

@@ -102,6 +102,7 @@ def answering(text: str) -> Callable[..., Answer]:
 
 
 @pytest.mark.alone
+@pytest.mark.full_profile
 @pytest.mark.timeout(900)
 @pytest.mark.clause(
     name="demo_reset/components",

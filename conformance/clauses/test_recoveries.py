@@ -5,7 +5,7 @@ the runbook says is typed, block by block. Kafka MUST be back within 5 minutes (
 (OPS-3b), PostgreSQL within 15 (OPS-3c); so MUST what hangs on them: the Schema Registry, and the cascade of catalog,
 storage and ingestion (OPS-3d), a broker's damaged checkpoint files (OPS-3e), and catalog and warehouse that are lost
 altogether and restored from a backup (OPS-3f). After each, every record that was acknowledged MUST be in the log, in
-the table once, and in the API's answer unchanged.
+the table once, and in the API's answer unchanged. With PROFILE=full only: a deployment of its own, and minutes.
 """
 
 import pytest
@@ -16,12 +16,11 @@ from conformance.drivers.recovery_report import add_to_report
 from conformance.drivers.recovery_table import RECOVERIES
 from conformance.stacks.containers.deployed import Deployed
 
-pytestmark = pytest.mark.timeout(1_500)
+pytestmark = [pytest.mark.alone, pytest.mark.full_profile, pytest.mark.timeout(1_500)]
 RECORDS = 300
 REMEDY = "the finding names the runbook's block and what it said; the report is recoveries.md of the run"
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("number", "recovery"),
     [

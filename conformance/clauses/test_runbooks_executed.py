@@ -26,7 +26,7 @@ from k2.feeds.capture_writer import write_capture
 from k2.feeds.synthetic import SyntheticExchange, SyntheticSettings
 from k2.records.definition import TRADE
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(1_500)]
+pytestmark = [pytest.mark.alone, pytest.mark.full_profile, pytest.mark.timeout(1_500)]
 LEAST_BLOCKS = 75
 UNTESTED = 1
 """Blocks that say why no test can run them."""
