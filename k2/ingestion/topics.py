@@ -71,7 +71,10 @@ def delete_messages(kafka: KafkaSettings, names: Iterable[str]) -> None:
     """
     ranges = _ranges(kafka, names)
     before = [TopicPartition(topic, number, end) for (topic, number), (first, end) in ranges.items() if first < end]
-    for place, answer in (administrative_client(kafka).delete_records(before) if before else {}).items():
+    # Kept by a name: a client that is let go takes the answers with it, and whoever waits for one waits for ever.
+    admin = administrative_client(kafka)
+    asked = admin.delete_records(before, request_timeout=ANSWER_TIMEOUT_SECONDS) if before else {}
+    for place, answer in asked.items():
         try:
             answer.result()
         except KafkaException as error:
