@@ -5,13 +5,16 @@ Who owns what is read from the members' own logs: what each was assigned and has
 
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from conformance.drivers.silence import wait_until
+import sqlalchemy
+
+from conformance.drivers.silence import comes_true, wait_until
 from conformance.history import HistoryWriter
 from conformance.stacks.base import SignalPlan, Stack
 from k2.embedded.processes import ChildProcess
@@ -20,6 +23,9 @@ SETTLE_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 60.0
 ASSIGNED, GIVEN_UP, RETRYING = "assigned", "given up", "retrying"
 _REFUSED = "another writer was first"
+_AGAIN_SECONDS = 0.02
+_LOCKED_SECONDS = 1.0
+"""Whoever is awake has long given the lock back."""
 
 
 class Group:
@@ -67,10 +73,23 @@ class Group:
             invocation.attributes["exit_signal"] = -self._end(name, signal.SIGKILL)
 
     def put_to_sleep(self, name: str) -> None:
-        """Stop a member without ending it."""
-        with self._history.invoke("harness", "sleep", {"member": name}):
-            self._members[name].signal(signal.SIGSTOP)
-            self.wait_until_asleep(name)
+        """Stop a member without ending it, though not in a transaction of a catalog that is a file.
+
+        No server ends that for a process that is frozen: its neighbours would wait for as long as it sleeps.
+        """
+        with self._history.invoke("harness", "sleep", {"member": name}) as invocation:
+            tries = 1
+            self._stop(name)
+            while _is_locked_file(self._stack.settings.storage.catalog_uri):
+                self._members[name].signal(signal.SIGCONT)
+                time.sleep(_AGAIN_SECONDS)
+                self._stop(name)
+                tries += 1
+            invocation.attributes["tries"] = tries
+
+    def _stop(self, name: str) -> None:
+        self._members[name].signal(signal.SIGSTOP)
+        self.wait_until_asleep(name)
 
     def wait_until_asleep(self, name: str) -> None:
         """Wait until a member is stopped, by whoever."""
@@ -89,8 +108,10 @@ class Group:
     def settle(self) -> dict[str, list[str]]:
         """Wait until the members that are awake own every partition, each one of them; returns who owns what."""
         with self._history.invoke("harness", "settled") as invocation:
-            wait_until(self._is_settled, SETTLE_TIMEOUT_SECONDS, f"the group does not settle: {self.owners()}")
+            settled = comes_true(self._is_settled, SETTLE_TIMEOUT_SECONDS)
             owners = self.owners()
+            if not settled:
+                raise TimeoutError(f"the group does not settle: {owners}")
             invocation.attributes |= {"owners": owners}
         return owners
 
@@ -154,6 +175,22 @@ def wait_seconds(seconds: float, meanwhile: Callable[[], object] = lambda: None)
     while time.monotonic() < give_up_at:
         meanwhile()
         time.sleep(0.1)
+
+
+def _is_locked_file(catalog_uri: str) -> bool:
+    """Whether a catalog is a file that nobody can write to now."""
+    url = sqlalchemy.make_url(catalog_uri)
+    if url.get_backend_name() != "sqlite":
+        return False
+    connection = sqlite3.connect(str(url.database), timeout=_LOCKED_SECONDS)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
 
 
 def _events(child: ChildProcess) -> list[dict[str, Any]]:

@@ -10,8 +10,15 @@ from k2.settings import StorageSettings, without_password
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 _OBJECT_STORES = ("s3://", "s3a://")
-_POSTGRESQL_LIMITS = {"connect_timeout": "5", "keepalives_idle": "10", "tcp_user_timeout": "20000"}
-"""Of libpq, where the address does not say otherwise: by default it waits for minutes for a server that is gone."""
+_POSTGRESQL_LIMITS = {
+    # By default libpq waits for minutes for a server that is gone,
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "tcp_user_timeout": "20000",
+    # and a server for ever for a client that is frozen in a transaction, with all others behind its locks.
+    "options": "-c idle_in_transaction_session_timeout=20000",
+}
+"""Where the address does not say otherwise."""
 
 
 def catalog_address(uri: str) -> str:

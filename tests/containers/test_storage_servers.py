@@ -20,6 +20,7 @@ from k2.assembly.tables import create_tables, open_catalog
 from k2.errors import K2Error, RefusedError, StaleWriterError, StateLostError, UnavailableError
 from k2.records.definition import RECORD_TYPES, TRADE
 from k2.settings import Settings, StorageSettings
+from k2.storage.addresses import catalog_properties
 from k2.storage.catalog import IcebergCatalog
 from k2.storage.writer import TableWriter
 from tests.containers.container_label import LABEL
@@ -300,6 +301,21 @@ def test_connections_that_the_database_ended_cost_nothing(warehouse: ServerWareh
     others = "pid <> pg_backend_pid() AND usename = 'postgres'"
     warehouse.servers.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
     advance(writer, 0, 3, 8)
+    assert len(warehouse.offsets()) == 8
+
+
+def test_somebody_who_froze_in_a_transaction_holds_the_others_up_for_a_while_only(warehouse: ServerWarehouse) -> None:
+    writer = warehouse.writer()
+    advance(writer, 0, None, 3)
+    engine = sqlalchemy.create_engine(catalog_properties(warehouse.settings)["uri"])
+    frozen = engine.connect()
+    limit = frozen.execute(sqlalchemy.text("SHOW idle_in_transaction_session_timeout")).scalar()
+    frozen.execute(sqlalchemy.text("SET idle_in_transaction_session_timeout = '500ms'"))
+    frozen.execute(sqlalchemy.text("SELECT * FROM iceberg_tables FOR UPDATE"))
+    advance(writer, 0, 3, 8)
+    frozen.invalidate()
+    engine.dispose()
+    assert limit == "20s"
     assert len(warehouse.offsets()) == 8
 
 

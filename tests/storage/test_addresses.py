@@ -64,6 +64,7 @@ def test_a_database_that_is_gone_is_not_waited_for_for_minutes() -> None:
     uri = catalog_properties(StorageSettings(catalog_uri=POSTGRESQL, warehouse="s3://b"))["uri"]
     assert uri.startswith("postgresql+psycopg://k2:hunter2@db:5432/catalog?")
     assert {"connect_timeout=5", "tcp_user_timeout=20000"} < set(uri.partition("?")[2].split("&"))
+    assert "idle_in_transaction_session_timeout" in uri
     own = f"{POSTGRESQL}?connect_timeout=60"
     kept = catalog_properties(StorageSettings(catalog_uri=own, warehouse="s3://b"))["uri"]
     assert "connect_timeout=60" in kept
