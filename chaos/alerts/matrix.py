@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from chaos.alerts import faults
 from chaos.alerts.faults import AlertFault
 from chaos.alerts.platform import AlertPlatform
@@ -14,6 +12,7 @@ from chaos.alerts.scaling import longest_window_ms
 from chaos.faults.catalogue import Place, fault_of
 from chaos.faults.fault import Fault
 from chaos.schedule import FaultEntry
+from conformance.drivers.alert_rules import read_rule_texts
 from conformance.history import HistoryWriter
 from conformance.stacks.containers.addresses import BROKERS
 from k2.embedded.processes import ChildProcess
@@ -166,6 +165,5 @@ class _NoKeeper:
 
 
 def _rules(root: Path) -> list[Mapping[str, Any]]:
-    documents = [yaml.safe_load(path.read_text()) for path in sorted((root / "deploy/prometheus/rules").glob("*.yml"))]
-    groups = [group for document in documents for group in document["groups"] if group["name"] in NAMED_GROUPS]
-    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    found = read_rule_texts(root / "deploy" / "prometheus")
+    return [rule.fields for rule in found if rule.is_alert and rule.group in NAMED_GROUPS]

@@ -17,6 +17,7 @@ import sqlalchemy
 from conformance.drivers.silence import comes_true, wait_until
 from conformance.history import HistoryWriter
 from conformance.stacks.base import SignalPlan, Stack
+from conformance.stacks.embedded_outages import locked
 from k2.embedded.processes import ChildProcess
 
 SETTLE_TIMEOUT_SECONDS = 90.0
@@ -182,15 +183,11 @@ def _is_locked_file(catalog_uri: str) -> bool:
     url = sqlalchemy.make_url(catalog_uri)
     if url.get_backend_name() != "sqlite":
         return False
-    connection = sqlite3.connect(str(url.database), timeout=_LOCKED_SECONDS)
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()
+        with locked(Path(str(url.database)), _LOCKED_SECONDS):
+            return False
     except sqlite3.OperationalError:
         return True
-    finally:
-        connection.close()
-    return False
 
 
 def _events(child: ChildProcess) -> list[dict[str, Any]]:

@@ -25,9 +25,13 @@ def hung(process: ChildProcess) -> Iterator[None]:
 
 
 @contextmanager
-def locked(catalog: Path) -> Iterator[None]:
-    """Another process holds the catalog's only lock."""
-    with closing(sqlite3.connect(catalog, timeout=_PATIENCE_SECONDS, isolation_level=None)) as connection:
+def locked(catalog: Path, patience_seconds: float = _PATIENCE_SECONDS) -> Iterator[None]:
+    """Another process holds the catalog's only lock.
+
+    Raises:
+        OperationalError: somebody else held it for so long.
+    """
+    with closing(sqlite3.connect(catalog, timeout=patience_seconds, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         try:
             yield

@@ -59,7 +59,7 @@ class BoundedTransport:
         self._written_bytes = 0
         self._began = 0.0
         self._socket: socket.socket | None = transport.get_extra_info("socket")
-        _bound_kernel(transport, limits.timeout_seconds)
+        _bound_kernel(self._socket, limits.timeout_seconds)
 
     def write(self, data: bytes) -> None:
         """Send, or keep what the socket does not take yet."""
@@ -140,8 +140,7 @@ class BoundedTransport:
         return self._transport.get_write_buffer_size() + held_bytes
 
 
-def _bound_kernel(transport: asyncio.Transport, timeout_seconds: float) -> None:
+def _bound_kernel(connection: socket.socket | None, timeout_seconds: float) -> None:
     """Have the kernel give up what it has taken for a client that does not take it, also after we have closed."""
-    connection = transport.get_extra_info("socket")
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_seconds * 1_000))

@@ -84,10 +84,10 @@ def delete_tree(files: fs.FileSystem, path: str) -> None:
     """
     left = None
     while files.get_file_info(path).type != fs.FileType.NotFound:
-        found = len(files.get_file_info(_below(path)))
         try:
             files.delete_dir(path)
         except OSError:
+            found = len(files.get_file_info(_below(path)))
             if left is not None and found >= left:
                 raise
             left = found
