@@ -129,11 +129,13 @@ class KafkaCluster:
         place = TopicPartition(topic, partition, before_offset)
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
         while True:
+            # Asked anew each time: a client goes on with the leader it remembers of a topic that was re-created since.
+            self.leaders(topic)
             try:
                 self._admin.delete_records([place])[place].result()
                 return
             except KafkaException as error:
-                # Of a topic that was just made, not everybody knows yet who leads it.
+                # Of a topic that was just made, not every broker knows yet who leads it.
                 if error.args[0].code() not in _NOT_YET or time.monotonic() > give_up_at:
                     raise _refused(f"delete records of {topic}/{partition}", error) from error
             time.sleep(_LOOK_SECONDS)
