@@ -21,7 +21,7 @@ import pytest
 from conformance import planted
 from conformance.mutants import run_mutants, started_mutants, write_results
 from conformance.stacks.embedded import EmbeddedStack
-from conformance.stacks.kinds import CONTAINERS
+from conformance.stacks.kinds import CONTAINERS, EXTERNAL
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path("reports/runs")
@@ -134,35 +134,34 @@ def _make_empty(directory: Path) -> None:
 
 
 def _run_passes(options: RunOptions, directory: Path) -> int:
-    """Run the clauses side by side and the mutants beside them, then one by one those that bear no neighbour.
+    """Run the clauses side by side, and then one by one those that bear no neighbour; and the mutants.
 
-    On servers that all clauses share they run one by one from the start, and the mutants after them.
+    Mutants run beside the clauses; those that have servers of their own, after them. What somebody else's servers are
+    told to do, all clauses feel: on those they run one by one from the start.
 
     Returns:
         the worse of the two passes' exit statuses.
     """
-    if options.suite.is_serial:
+    if options.suite.is_serial or options.stack == EXTERNAL:
         return _pytest(options, directory, None, ())
     with_mutants = options.mutants and options.only is None
-    if options.stack != EmbeddedStack.name:
-        # What a clause does to servers that are shared, it does to its neighbours too.
-        statuses = [_pytest(options, directory, None, ())]
-        if with_mutants:
-            write_results(run_mutants(PROJECT_ROOT, options.stack), directory / "mutants.jsonl")
-    else:
-        with (
-            started_mutants(PROJECT_ROOT, at_once=1, stack=options.stack) if with_mutants else nullcontext(list)
-        ) as results:
-            statuses = [_pytest(options, directory, "together", _side_by_side())]
+    beside = with_mutants and options.stack == EmbeddedStack.name
+    with started_mutants(PROJECT_ROOT, at_once=1, stack=options.stack) if beside else nullcontext(list) as results:
+        statuses = [_pytest(options, directory, "together", _side_by_side(options.stack))]
+        if beside:
             write_results(results(), directory / "mutants.jsonl")
-        statuses.append(_pytest(options, directory, "alone", ()))
+    statuses.append(_pytest(options, directory, "alone", ()))
+    if with_mutants and not beside:
+        write_results(run_mutants(PROJECT_ROOT, options.stack), directory / "mutants.jsonl")
     ran = [status for status in statuses if status != pytest.ExitCode.NO_TESTS_COLLECTED]
     return max(ran, default=int(pytest.ExitCode.NO_TESTS_COLLECTED))
 
 
-def _side_by_side() -> Sequence[str]:
+def _side_by_side(stack: str) -> Sequence[str]:
+    cores = os.cpu_count() or 1
     # One more than there are cores: clauses wait for sessions to expire and batches to end as much as they compute.
-    workers = min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
+    # Each has servers of its own where there are any, which take what that one would have.
+    workers = min(_MOST_WORKERS, cores + 1 if stack == EmbeddedStack.name else cores)
     # One at a time to whoever is free: clauses differ too much in length to be dealt out beforehand.
     return ("-n", str(workers), "--dist", "load", "--maxschedchunk", "1")
 

@@ -14,6 +14,7 @@ import pytest
 from conformance.clause import NOTE_PROPERTY, ClauseMarker, ClauseRun, allure_labels
 from conformance.drivers.captures import captures_folder
 from conformance.stacks.base import NewStack, PowerMissingError, Stack
+from conformance.stacks.containers.paths import OF_WORKERS
 from conformance.stacks.kinds import CONTAINERS, stacks_of
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def new_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """Makes stacks of the kind this run is on."""
     directory = request.config.getoption("--k2-run-dir") or tmp_path_factory.mktemp("run")
     option = request.config.getoption
+    if _is_worker(request.config):
+        directory = directory / OF_WORKERS / os.environ["PYTEST_XDIST_WORKER"]
     with stacks_of(option("--k2-stack"), directory, option("--k2-addresses"), _sayer(request)) as maker:
         yield maker
 

@@ -1,7 +1,8 @@
 """The tracker under load: threads lose no count, a million checks are quick, ten thousand symbols fit into memory.
 
 Concurrent checks from several threads MUST lose no count (SEQ-3). A million checks MUST take less than 10 s (by K2's
-own figures less than 2 s one by one, less than 0.1 s as columns), 10,000 symbols less than 1 GB (SEQ-5, PERF-3).
+own figures less than 2 s one by one, less than 0.1 s as columns), 10,000 symbols less than 1 GB, and all that is known
+of a partition, known ids included, less than 64 MB (SEQ-5, PERF-3).
 """
 
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from conformance.drivers.tracker_load import (
     traffic,
     weigh,
 )
+from k2.settings import DeduplicationSettings
 
 SYMBOLS, THREADS, NUMBERS_EACH = 4, 6, by_profile(smoke=1_500, full=20_000)
 ROWS, TRAFFIC_SYMBOLS = 1_000_000, 1_000
@@ -25,6 +27,7 @@ SCALAR_ROUNDS, VECTORISED_ROUNDS = 3, 10
 LIMIT_SECONDS, SCALAR_SECONDS, VECTORISED_SECONDS = 10.0, 2.0, 0.1
 KEYS, OPEN_RANGES, LIMIT_BYTES = 10_000, by_profile(smoke=64, full=1_024), 10**9
 SCALAR_OPEN_RANGES = 8
+OWN_LIMIT_BYTES = 64 * 10**6
 REMEDY = "run python -m benchmarks.sequence on a quiet machine and compare"
 
 
@@ -112,5 +115,31 @@ def test_ten_thousand_symbols_fit_into_memory(clause: ClauseRun) -> None:
     clause.note(
         f"{KEYS:,} symbols: scalar {scalar:.0f} MB with {SCALAR_OPEN_RANGES} open ranges each, "
         f"vectorised {vectorised:.0f} MB with {OPEN_RANGES}"
+    )
+    clause.judge()
+
+
+@pytest.mark.alone
+@pytest.mark.clause(
+    name="sequence/memory_of_partition",
+    claims=("PERF-3c",),
+    checker="facts",
+    title="All that is known of a partition with ten thousand symbols takes less than 64 MB",
+    minimum_samples=KEYS,
+    remedy=REMEDY,
+)
+def test_all_that_is_known_of_a_partition_fits_into_64_mb(clause: ClauseRun) -> None:
+    found = weigh("partition", KEYS, SCALAR_OPEN_RANGES)
+    with clause.history(weighed=found) as history:
+        record_fact(
+            history, "open ranges in both trackers", 2 * KEYS * SCALAR_OPEN_RANGES, lambda: found["open_ranges"]
+        )
+        window = DeduplicationSettings().window_ids
+        record_fact(history, f"{window:,} ids are known at least", True, lambda: found["ids"] >= window)
+        fact = f"less than {OWN_LIMIT_BYTES / 1e6:g} MB"
+        record_fact(history, fact, True, lambda: 0 < found["bytes"] < OWN_LIMIT_BYTES, samples=KEYS)
+    clause.note(
+        f"{KEYS:,} symbols with {SCALAR_OPEN_RANGES} open ranges in either tracker and {found['ids']:,} known ids: "
+        f"{found['bytes'] / 1e6:.1f} MB"
     )
     clause.judge()

@@ -1,6 +1,7 @@
 """Loads for the sequence trackers: traffic of many symbols, threads that share keys, and a process that weighs a state.
 
-Run as a module it fills one tracker and prints as JSON what that added to the memory of its process, in bytes.
+Run as a module it fills one tracker, or the whole state of a partition, and prints as JSON what that added to the
+memory of its process, in bytes.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,9 +20,11 @@ import numpy.typing as npt
 import psutil
 import pyarrow as pa
 
+from k2.ingestion.judging import PartitionState
+from k2.ingestion.record_identity import SCHEMA as IDENTITY_SCHEMA
 from k2.ingestion.sequence_batch import SequenceBatchTracker
 from k2.ingestion.sequence_tracker import SequenceStatistics, SequenceTracker
-from k2.settings import SequenceSettings
+from k2.settings import DeduplicationSettings, SequenceSettings
 
 EXCHANGE = "BINANCE"
 ODD_EVERY = 1_000
@@ -138,50 +141,84 @@ def checked_by_threads(symbols: int, threads: int, numbers_each: int) -> Checked
     return Checked(said, raised)
 
 
-def weigh(tracker: str, symbols: int, open_ranges: int) -> dict[str, Any]:
-    """Fill a tracker in a process of its own: bytes that added (`bytes`), keys and open ranges it holds."""
-    command = [sys.executable, "-m", "conformance.drivers.tracker_load", tracker, str(symbols), str(open_ranges)]
+def weigh(what: str, symbols: int, open_ranges: int) -> dict[str, Any]:
+    """Fill one of FILLED in a process of its own: bytes that added (`bytes`), keys, open ranges and ids it holds."""
+    command = [sys.executable, "-m", "conformance.drivers.tracker_load", what, str(symbols), str(open_ranges)]
     answer = subprocess.run(command, capture_output=True, check=True, timeout=_WEIGHING_TIMEOUT_SECONDS)
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
 
 
 def main() -> None:
-    """Fill one tracker, and print what it weighs."""
+    """Fill one of them, and print what it weighs."""
     parser = argparse.ArgumentParser(prog="python -m conformance.drivers.tracker_load")
-    parser.add_argument("tracker", choices=["scalar", "vectorised"])
+    parser.add_argument("what", choices=list(FILLED))
     parser.add_argument("symbols", type=int)
     parser.add_argument("open_ranges", type=int)
     chosen = parser.parse_args()
-    fill = _fill_scalar if chosen.tracker == "scalar" else _fill_vectorised
+    fill = FILLED[chosen.what]
     # What compiling and the first batch need is no part of the state.
     fill(10, 1)
     process = psutil.Process()
     before = process.memory_info().rss
-    tracker, ranges = fill(chosen.symbols, chosen.open_ranges)
+    filled = fill(chosen.symbols, chosen.open_ranges)
     added = process.memory_info().rss - before
-    del tracker
-    print(json.dumps({"bytes": added, "keys": chosen.symbols, "open_ranges": ranges}))
+    print(json.dumps({"bytes": added, "keys": chosen.symbols, "open_ranges": filled.open_ranges, "ids": filled.ids}))
 
 
-def _fill_scalar(symbols: int, open_ranges: int) -> tuple[SequenceTracker, int]:
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was filled, so that it stays in memory, and the open ranges and ids it says it holds."""
+
+    state: object
+    open_ranges: int
+    ids: int = 0
+
+
+def _fill_scalar(symbols: int, open_ranges: int) -> Filled:
     tracker = SequenceTracker(SequenceSettings())
     names = [f"S{number}" for number in range(symbols)]
     for name in names:
         for place in range(open_ranges + 1):
             tracker.check_sequence(EXCHANGE, name, 1 + 2 * place)
-    return tracker, sum(len(tracker.get_gaps(EXCHANGE, name)) for name in names)
+    return Filled(tracker, sum(len(tracker.get_gaps(EXCHANGE, name)) for name in names))
 
 
-def _fill_vectorised(symbols: int, open_ranges: int) -> tuple[SequenceBatchTracker, int]:
+def _fill_vectorised(symbols: int, open_ranges: int) -> Filled:
     tracker = SequenceBatchTracker(SequenceSettings())
+    for load in _gaps(symbols, open_ranges):
+        tracker.check(load.keys(), pa.array(load.numbers))
+    return Filled(tracker, len(tracker.open_gaps()))
+
+
+def _fill_partition(symbols: int, open_ranges: int) -> Filled:
+    """Both trackers, and the window of known ids until one is forgotten, with the settings that nobody chose."""
+    state = PartitionState.empty(SequenceSettings(), DeduplicationSettings())
+    for load in _gaps(symbols, open_ranges):
+        session = pa.DictionaryArray.from_arrays(np.zeros(len(load.codes), np.int32), pa.array(["0" * 32]))
+        state.source.check(load.keys(), pa.array(load.numbers))
+        state.session.check([*load.keys(), session], pa.array(load.numbers))
+        names = pa.array(f"{symbol}-{number}" for symbol, number in zip(load.codes, load.numbers, strict=True))
+        columns = [*load.keys(), names, pa.array(load.numbers)]
+        state.identifiers.recognise(pa.RecordBatch.from_arrays(columns, schema=IDENTITY_SCHEMA))
+    open_gaps = len(state.source.open_gaps()) + len(state.session.open_gaps())
+    return Filled(state, open_gaps, state.identifiers.ids)
+
+
+def _gaps(symbols: int, open_ranges: int) -> Iterator[Traffic]:
     names = tuple(f"S{number}" for number in range(symbols))
     for first in range(0, symbols, _KEYS_A_BATCH):
         codes = np.arange(first, min(first + _KEYS_A_BATCH, symbols), dtype=np.int32)
         numbers = 1 + 2 * np.arange(open_ranges + 1, dtype=np.int64)
-        load = Traffic(np.repeat(codes, open_ranges + 1), np.tile(numbers, len(codes)), names)
-        tracker.check(load.keys(), pa.array(load.numbers))
-    return tracker, len(tracker.open_gaps())
+        yield Traffic(np.repeat(codes, open_ranges + 1), np.tile(numbers, len(codes)), names)
+
+
+FILLED: Mapping[str, Callable[[int, int], Filled]] = {
+    "scalar": _fill_scalar,
+    "vectorised": _fill_vectorised,
+    "partition": _fill_partition,
+}
+"""What can be weighed: a tracker, or all that is known of a partition."""
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ ENGINE_STATE = PROJECT_ROOT / "build" / "engine"
 """Logs, and the note of a daemon that was started here."""
 IMAGE_LOGS = PROJECT_ROOT / "build" / "images"
 """What each image's last build said."""
+OF_WORKERS = "servers"
+"""Folder of a run with a folder for each process of clauses that has servers of its own."""
 
 
 def shown(path: Path) -> str:

@@ -8,7 +8,7 @@ from conformance.stacks.containers.client import EngineClient
 from conformance.stacks.containers.engine import ensure_engine
 from conformance.stacks.containers.image_catalogue import read_catalogue
 from conformance.stacks.containers.images import Image, Say, ensure_images
-from conformance.stacks.containers.paths import PROJECT_ROOT
+from conformance.stacks.containers.paths import OF_WORKERS, PROJECT_ROOT
 from conformance.stacks.containers.preflight import TO_RUN
 
 PLATFORM_IMAGE = "k2"
@@ -51,6 +51,9 @@ def keep_seconds(directory: Path, start_seconds: float, stop_seconds: float) -> 
 
 
 def kept_seconds(directory: Path) -> dict[str, float]:
-    """What `keep_seconds` left; nothing where the servers never came up."""
-    path = directory / SECONDS_FILE
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    """What `keep_seconds` left in a run; of several servers side by side, the longest. Nothing where none came up."""
+    of_workers = [json.loads(path.read_text()) for path in directory.glob(f"{OF_WORKERS}/*/{SECONDS_FILE}")]
+    longest = {what: max(one[what] for one in of_workers) for what in ("start", "stop")} if of_workers else {}
+    own = directory / SECONDS_FILE
+    alone: dict[str, float] = json.loads(own.read_text()) if own.exists() else {}
+    return {what: longest.get(what, 0.0) + alone.get(what, 0.0) for what in longest | alone}
