@@ -9,13 +9,12 @@ from chaos.alerts import faults
 from chaos.alerts.faults import AlertFault
 from chaos.alerts.platform import AlertPlatform
 from chaos.alerts.scaling import longest_window_ms
-from chaos.faults.catalogue import Place, fault_of
+from chaos.faults.catalogue import server_fault_of
 from chaos.faults.fault import Fault
 from chaos.schedule import FaultEntry
 from conformance.drivers.alert_rules import read_rule_texts
 from conformance.history import HistoryWriter
 from conformance.stacks.containers.addresses import BROKERS
-from k2.embedded.processes import ChildProcess
 from k2.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,23 +144,7 @@ def fault_for(entry: MatrixEntry, platform: AlertPlatform, history: HistoryWrite
         case "disk_full":
             return faults.DiskPretended(platform, platform.stack.services.addresses().url("pushgateway"), history)
     planned = FaultEntry("alerts", entry.fault, entry.target, "acknowledged", 0, 0.0, {})
-    return fault_of(planned, Place(platform.stack, _NoKeeper(), platform.directory))
-
-
-class _NoKeeper:
-    """Faults of servers need no consumer."""
-
-    def consumer(self) -> ChildProcess:
-        raise NotImplementedError
-
-    def leave_dead(self) -> None:
-        raise NotImplementedError
-
-    def replace_consumer(self) -> None:
-        raise NotImplementedError
-
-    def add_consumer(self) -> None:
-        raise NotImplementedError
+    return server_fault_of(planned, platform.stack)
 
 
 def _rules(root: Path) -> list[Mapping[str, Any]]:

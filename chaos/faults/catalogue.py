@@ -64,14 +64,24 @@ def fault_of(entry: FaultEntry, place: Place) -> Fault:
         PowerMissingError: such a stack cannot do it.
         UsageError: there is no such fault.
     """
-    if entry.fault in (*KINDS, "down"):
-        return _at_proxies(entry, _containers(place.stack))
-    if entry.fault in _OF_SERVERS:
-        return _of_servers(entry, _containers(place.stack))
-    if entry.fault in {kind.value for kind in Outage}:
-        return _outage(entry, place.stack)
     if entry.fault in _OF_PROCESSES:
         return _OF_PROCESSES[entry.fault](entry, place)
+    return server_fault_of(entry, place.stack)
+
+
+def server_fault_of(entry: FaultEntry, stack: Stack) -> Fault:
+    """The fault of an entry that is done to what K2's processes call, and to none of them.
+
+    Raises:
+        PowerMissingError: such a stack cannot do it.
+        UsageError: there is no such fault.
+    """
+    if entry.fault in (*KINDS, "down"):
+        return _at_proxies(entry, _containers(stack))
+    if entry.fault in _OF_SERVERS:
+        return _of_servers(entry, _containers(stack))
+    if entry.fault in {kind.value for kind in Outage}:
+        return _outage(entry, stack)
     raise UsageError(f"{entry.scenario}: there is no fault called {entry.fault}")
 
 
