@@ -10,54 +10,20 @@ Each clause runs a measurement of benchmarks/, smaller where that tells enough, 
 together take minutes, and want the machine for themselves.
 """
 
-import json
-import subprocess
-import sys
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
 
 from conformance.clause import ClauseRun
-from conformance.drivers.facts import record_fact
-from conformance.history import HistoryWriter
+from conformance.drivers.measurements import REMEDY, measured, ratio_of, record_goal
 
 pytestmark = [pytest.mark.alone, pytest.mark.full_profile, pytest.mark.timeout(600)]
-ROOT = Path(__file__).resolve().parents[2]
 DECODED, WRITTEN, MESSAGES, WINDOWS = 100_000, 500_000, 400_000, 120
 STATED_EXPONENTS = {"a message": 0.1, "a commit": 0.2, "a window query": 0.2, "a sequence state": 1.1}
 """What docs/performance.md states costs to grow with, at most: powers of rows, commits, rows and symbols."""
-REMEDY = "docs/performance.md says what was measured and where the time goes; python -m benchmarks.{} measures it"
 PLAIN, FLOOR, RATE = "plain, one a call / K2, core", "floor / K2, core", "K2, messages a second by the clock"
-
-
-def measured(benchmark: str, folder: Path, *options: str) -> dict[str, Any]:
-    """The figures of a benchmark, run in a process of its own.
-
-    Raises:
-        CalledProcessError: it failed.
-    """
-    kept = folder / f"{benchmark}.json"
-    command = [sys.executable, "-m", f"benchmarks.{benchmark}", "--json", str(kept), *options]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    figures: dict[str, Any] = json.loads(kept.read_text())
-    return figures
-
-
-def record_goal(
-    history: HistoryWriter, name: str, value: float, samples: int, *, least: float = 0, most: float = inf
-) -> str:
-    """The fact that a figure meets its goal; figure and goal in words."""
-    goal = f"at least {least:g}" if most == inf else f"at most {most:g}"
-    record_fact(history, f"{name} is {goal}", True, lambda: least <= value <= most, samples=samples)
-    return f"{name}: {value:.3g}, must be {goal}"
-
-
-def ratio_of(figures: dict[str, Any], name: str) -> float:
-    """A ratio of a report."""
-    return float(next(one["value"] for one in figures["ratios"] if one["name"] == name))
 
 
 @pytest.mark.clause(

@@ -39,9 +39,11 @@ def feed(stack: Stack, history: HistoryWriter, *arguments: str) -> Answer:
     return answer
 
 
-def log_ends(stack: Stack) -> dict[Place, int]:
-    """For each partition that holds messages the offset after the last."""
+def log_ends(stack: Stack, data_type: str | None = None) -> dict[Place, int]:
+    """For each partition that holds messages the offset after the last; of one data type where it is given."""
     topics = source_topics(stack.settings.kafka.topic_prefix)
+    if data_type is not None:
+        topics = tuple(name for name in topics if name.endswith(f".{data_type}"))
     client = Consumer(
         {"bootstrap.servers": stack.settings.kafka.bootstrap_servers, "group.id": "harness-ends", "log_level": 2}
     )
