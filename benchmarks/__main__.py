@@ -17,6 +17,7 @@ BENCHMARKS = {
     "ingest": "committed ingest on one core, beside a plain consumer and the floor of its stages",
     "side_by_side": "committed ingest beside Spark and the Kafka Connect sink, on one broker (Java, Maven)",
     "query": "a window of one symbol, beside PyIceberg and DuckDB",
+    "capture": "from a capture on disk to the answer",
     "api": "point queries over HTTP at saturation and at half of it, beside DuckDB called directly",
     "growth": "costs by rows, commits, symbols and members",
     "decode": "decoding, beside fastavro",
