@@ -29,8 +29,7 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Measurement, Ratio, Report
 from benchmarks.query import EXCHANGE, Readers, windows, write_table
-from k2.embedded.platform import write_settings
-from k2.embedded.processes import ChildProcess
+from benchmarks.serving import api_over
 from k2.observability.logs import configure_logs
 from k2.query.result import RowQuery
 from k2.query.statements import Statement, select_rows
@@ -148,14 +147,11 @@ def main() -> None:
         folder = Path(name) / "data"
         folder.mkdir()
         readers = Readers(write_table(folder, options.rows), QuerySettings())
-        write_settings(folder, "127.0.0.1:1", api_port=0)
-        command = ["k2.cli", "--data-dir", str(folder), "api"]
-        api = ChildProcess("api", command, Path(name) / "api.log", {"K2_API__IDLE_TIMEOUT_SECONDS": "600"})
         try:
-            measure(report, readers, json.loads(api.next_line())["url"], questions(options.rows), options.rounds)
+            with api_over(folder, Path(name) / "api.log") as url:
+                measure(report, readers, url, questions(options.rows), options.rounds)
         finally:
             readers.pool.close()
-            api.stop()
     report.show()
     print(f"kept in {report.write(options.json)}")
 

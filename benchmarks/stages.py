@@ -34,9 +34,8 @@ from benchmarks.filled_log import TOPIC, embedded_log, fill, trade_records
 from benchmarks.harness import Measurement, Report, Sample, interleaved, timed
 from benchmarks.ingest_children import polled_batch
 from benchmarks.query import Readers, Window, windows, write_table
+from benchmarks.serving import api_over
 from benchmarks.tables import BenchmarkTable
-from k2.embedded.platform import write_settings
-from k2.embedded.processes import ChildProcess
 from k2.ingestion.identifier_window import IdentifierWindow
 from k2.ingestion.judging import BatchJudge, PartitionState
 from k2.ingestion.kafka import consumer_configuration
@@ -178,16 +177,11 @@ def main() -> None:
         for part in ("records", "data"):
             (folder / part).mkdir()
         readers = Readers(write_table(folder / "data", TABLE_ROWS), QuerySettings())
-        write_settings(folder / "data", "127.0.0.1:1", api_port=0)
-        api = ChildProcess(
-            "api",
-            ["k2.cli", "--data-dir", str(folder / "data"), "api"],
-            folder / "api.log",
-            {"K2_API__IDLE_TIMEOUT_SECONDS": "600"},
-        )
         try:
-            api_url = json.loads(api.next_line())["url"]
-            with embedded_log(folder, options.rows, PARTITIONS) as log:
+            with (
+                api_over(folder / "data", folder / "api.log") as api_url,
+                embedded_log(folder, options.rows, PARTITIONS) as log,
+            ):
                 tasks = {
                     **log_tasks(log.kafka, options.rows),
                     **record_tasks(folder / "records", options.rows),
@@ -196,7 +190,6 @@ def main() -> None:
                 report.measurements = figures(interleaved(tasks, options.rounds), options.rows)
         finally:
             readers.pool.close()
-            api.stop()
     report.show()
     print(f"kept in {report.write(options.json)}")
 
