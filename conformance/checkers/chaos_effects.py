@@ -21,8 +21,10 @@ import numpy as np
 
 from conformance.checkers.verdict import Finding, doubt
 
-FEWEST_READINGS = 2
+_FEWEST_READINGS = 2
 """While a fault lasts; the slowest of them take longer than it does."""
+_FEWEST_TO_SPREAD = 3
+"""Two answers may lie close together by chance, however far apart they can."""
 _FEWEST_CONTROLS = 3
 _FAST = 0.2
 _USUALLY = 0.7
@@ -73,7 +75,7 @@ def _objection(effect: Mapping[str, Any], readings: Readings, fault: Mapping[str
         return _not_counted(effect, readings)
     if len(before) < _FEWEST_CONTROLS:
         return f"{len(before)} readings before it are too few to compare with"
-    if len(during) < FEWEST_READINGS:
+    if len(during) < (_FEWEST_TO_SPREAD if effect["kind"] == "spread" else _FEWEST_READINGS):
         return f"{len(during)} readings while it lasted are too few"
     if np.mean([one["is_well"] for one in before]) < _USUALLY:
         return f"it was {before[-1]['answer']} before already"
