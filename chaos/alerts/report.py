@@ -73,7 +73,9 @@ def matrix(history: History) -> dict[str, Any]:
 def markdown(document: Mapping[str, Any]) -> str:
     """The document for people."""
     factor, control = document["factor"], document["control"]
-    real = {one["alert"] for one in document["exercises"] if not one["is_injected"]}
+    heard = {
+        one["alert"] for one in document["exercises"] if not one["is_injected"] and one["detection_seconds"] is not None
+    }
     lines = [
         "# Faults and the alerts they fire",
         "",
@@ -82,7 +84,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         "fault began to be undone until the webhook was told that it is over; both in seconds of this run. K2's own "
         "times (5 s between two looks at a server, 30 s until a query is given up) are not shorter.",
         "",
-        f"{len(real)} alerts by a real fault; control window of {control['seconds']:.0f} s: "
+        f"{len(heard)} alerts heard of a real fault; control window of {control['seconds']:.0f} s: "
         + (f"**{', '.join(control['fired'])} fired**" if control["fired"] else "silent")
         + ".",
         "",
@@ -115,7 +117,7 @@ def _row(one: Mapping[str, Any], in_control: Sequence[str]) -> str:
         one["fault"],
         "yes" if one["is_injected"] else "no",
         _shown(one["detection_seconds"], "not heard"),
-        _shown(one["fired_seconds"], "did not fire"),
+        _shown(one["fired_seconds"], "not seen"),
         _shown(one["resolution_seconds"], "not resolved"),
         "no" if one["alert"] in in_control else "yes",
     ]

@@ -17,7 +17,7 @@ import pytest
 from conformance.clause import ClauseRun
 from conformance.drivers import http
 from conformance.drivers.facts import record_fact
-from conformance.drivers.feeding import feed_records, table_offsets, wait_until_drained
+from conformance.drivers.feeding import feed_records, latest, table_offsets, wait_until_drained
 from conformance.drivers.logged_changes import Change, breaker_changes, broken_chain
 from conformance.drivers.outages import outage
 from conformance.drivers.registered import require_packaged_registry
@@ -151,6 +151,34 @@ def test_the_breakers_of_a_consumer_follow_its_dependencies(stack: Stack, clause
         wait_until_drained(stack, history, ends, lambda: consumer.returncode() is None)
         record_outcome(history, watched, "consumer")
         record_fact(history, "the consumer that met both outages lives", True, lambda: consumer.returncode() is None)
+    clause.judge()
+
+
+@pytest.mark.clause(
+    name="circuit_breakers/writing",
+    claims=("RES-1a",),
+    checker="facts",
+    title="The breaker of the object store opens for a consumer that cannot write, and its rows come afterwards",
+    minimum_samples=12,
+    remedy="see k2/storage/writer.py and load in k2/storage/catalog.py: what is kept says nothing of the store",
+)
+def test_the_breaker_of_the_object_store_follows_a_consumer_that_only_writes(stack: Stack, clause: ClauseRun) -> None:
+    with clause.history(seed=86) as history:
+        environment = {**METRICS, **QUICK, **PATIENT_RETRIES, **closing_after("consumer")}
+        # More than one try fails at, so that what comes between two tries counts too.
+        environment |= {"K2_BREAKER__FAILURES_TO_OPEN": "5"}
+        consumer = stack.start_consumer("trades", environment=environment)
+        ends = feed_records(stack, records(86)).acknowledged_ends()
+        wait_until_drained(stack, history, ends, lambda: consumer.returncode() is None)
+        watched = Watched(stack, "consumer-trades", "object_store", metrics_url(consumer))
+        record_fact(history, "object_store: state before", CLOSED, watched.state)
+        with outage(stack, history, Outage.WAREHOUSE_AWAY):
+            ends = latest(ends, feed_records(stack, records(87)).acknowledged_ends())
+            record_fact(history, "object_store: shows open", True, watched.reaches, OPEN)
+        record_recovery(history, watched)
+        wait_until_drained(stack, history, ends, lambda: consumer.returncode() is None)
+        record_outcome(history, watched, "consumer")
+        record_fact(history, "the consumer that met the outage lives", True, lambda: consumer.returncode() is None)
     clause.judge()
 
 

@@ -1,8 +1,9 @@
 """Whether servers answer, asked again and again, whatever work there is or is not.
 
 A breaker speaks of calls that were made, and of a dependency as a whole. This asks each address by itself: of three
-brokers that one is gone is seen while the other two answer. A frozen server still accepts connections, so each is
-greeted in its own protocol and must say something.
+brokers that one is gone is seen while the other two answer. A frozen server still accepts connections, and so does a
+proxy or a balancer whose server is gone, which then hangs up: so each is greeted in its own protocol and must say
+something.
 """
 
 import socket
@@ -66,12 +67,12 @@ class Reachability:
 
 
 def answers(server: ServerAddress, timeout_seconds: float = _ANSWER_SECONDS) -> bool:
-    """Whether a connection can be opened and a greeting is answered, if only by hanging up."""
+    """Whether a connection can be opened and a greeting is answered."""
     try:
         with socket.create_connection((server.host, server.port), timeout_seconds) as connection:
-            if server.greeting:
-                connection.sendall(server.greeting)
-                connection.recv(1)
+            if not server.greeting:
+                return True
+            connection.sendall(server.greeting)
+            return bool(connection.recv(1))
     except OSError:
         return False
-    return True

@@ -141,6 +141,11 @@ class IcebergCatalog:
             UnavailableError: the catalog or the metadata file cannot be read.
             RefusedError: one of them may not be read, or is damaged.
         """
+        # What is kept says nothing of the store: its breaker would take it for an answer, and never open for a consumer
+        # whose every file is refused.
+        kept = self._catalog.kept(table, self.metadata_location(table))
+        if kept is not None:
+            return kept
         try:
             with self.guard_catalog(), self.guard_store():
                 return self._catalog.load_table(table)

@@ -11,6 +11,8 @@ is what was written.
 """
 
 import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import pyarrow as pa
@@ -49,25 +51,31 @@ class CheckpointCache(Protocol):
         """Take the bytes of a checkpoint."""
 
 
-def read_checkpoint(file_io: FileIO, path: str, cache: CheckpointCache | None = None) -> pa.Table:
+def read_checkpoint(
+    file_io: FileIO,
+    path: str,
+    cache: CheckpointCache | None = None,
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> pa.Table:
     """The state in a checkpoint.
 
     Args:
         file_io: where the warehouse is.
         path: the checkpoint's.
         cache: asked first, where the name says what to expect; gets what the warehouse had to be asked for.
+        guard: around asking the warehouse, and around nothing where the cache has it.
 
     Raises:
         StateLostError: the file is gone, or is not what was written under this name.
         OSError: the store does not answer.
     """
     digest = path_digest(path)
-    if cache is None or digest is None:
-        return _parsed(_stored(file_io, path, digest), path)
-    body = cache.get(digest)
+    body = None if cache is None or digest is None else cache.get(digest)
     if body is None:
-        body = _stored(file_io, path, digest)
-        cache.put(digest, body)
+        with guard():
+            body = _stored(file_io, path, digest)
+        if cache is not None and digest is not None:
+            cache.put(digest, body)
     return _parsed(body, path)
 
 

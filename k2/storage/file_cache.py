@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,7 +86,11 @@ class FileCache:
 
     @contextmanager
     def hold(
-        self, files: Sequence[RemoteFile], open_remote: OpenRemote, keep_going: Callable[[], None] = lambda: None
+        self,
+        files: Sequence[RemoteFile],
+        open_remote: OpenRemote,
+        keep_going: Callable[[], None] = lambda: None,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Iterator[tuple[Path, ...]]:
         """These files on this machine, in this order, until the block ends; those that are missing are fetched.
 
@@ -94,6 +98,7 @@ class FileCache:
             files: what is needed.
             open_remote: opens a file of the object store.
             keep_going: called between pieces of a download; what it raises ends the download.
+            guard: around the fetching, and around nothing where nothing is missing.
 
         Raises:
             UsageError: together they are larger than the cache.
@@ -115,7 +120,8 @@ class FileCache:
                 else:
                     held.callback(os.close, descriptor)
             if missing:
-                self._fetch_all(missing, held, open_remote, keep_going)
+                with guard():
+                    self._fetch_all(missing, held, open_remote, keep_going)
             yield tuple(self._folder / file.kept_name for file in files)
 
     def _fetch_all(

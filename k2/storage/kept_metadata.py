@@ -51,16 +51,26 @@ class KeptMetadataCatalog(SqlCatalog):
         """Access to the files of a place, opened once."""
         return self._load_file_io(location=location)
 
+    def kept(self, table: str, location: str) -> Table | None:
+        """The table as it was read from this metadata file, or written to it; None where neither was done."""
+        identifier = self.identifier_to_tuple(table)
+        kept = self._metadata.get(identifier)
+        if kept is None or kept[0] != location:
+            return None
+        return Table(identifier, kept[1], location, self.file_io(location), self)
+
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
         location = orm_table.metadata_location
         if not location:
             return super()._convert_orm_to_iceberg(orm_table)
         identifier = (*self.identifier_to_tuple(orm_table.table_namespace), orm_table.table_name)
+        kept = self.kept(".".join(identifier), location)
+        if kept is not None:
+            return kept
         file_io = self.file_io(location)
-        kept = self._metadata.get(identifier)
-        if kept is None or kept[0] != location:
-            kept = self._metadata[identifier] = (location, FromInputFile.table_metadata(file_io.new_input(location)))
-        return Table(identifier, kept[1], location, file_io, self)
+        metadata = FromInputFile.table_metadata(file_io.new_input(location))
+        self._metadata[identifier] = (location, metadata)
+        return Table(identifier, metadata, location, file_io, self)
 
     def _load_file_io(self, properties: Mapping[str, Any] | None = None, location: str | None = None) -> FileIO:
         # A connection to an object store is opened once for each bucket, not once for each look at a table.

@@ -147,9 +147,11 @@ class TableReader:
         file_io = self._current(plans[0].table).io
         with ExitStack() as held:
             try:
-                with self._catalog.guard_store():
-                    fetching = self._cache.hold(files, lambda address: file_io.new_input(address).open(), keep_going)
-                    kept = held.enter_context(fetching)
+                kept = held.enter_context(
+                    self._cache.hold(
+                        files, lambda address: file_io.new_input(address).open(), keep_going, self._catalog.guard_store
+                    )
+                )
             except OSError as error:
                 raise translated(error, "a data file cannot be fetched") from error
             paths = iter(kept)

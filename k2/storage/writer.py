@@ -169,8 +169,8 @@ class TableWriter:
             StateLostError: it is gone or was altered.
             UnavailableError: the store does not answer.
         """
-        with self._store_errors():
-            return read_checkpoint(self._table.io, path, self._cache)
+        with self._translated_errors():
+            return read_checkpoint(self._table.io, path, self._cache, self._catalog.guard_store)
 
     def commit(
         self,
@@ -289,9 +289,13 @@ class TableWriter:
 
     @contextlib.contextmanager
     def _store_errors(self) -> Iterator[None]:
+        with self._translated_errors(), self._catalog.guard_store():
+            yield
+
+    @contextlib.contextmanager
+    def _translated_errors(self) -> Iterator[None]:
         try:
-            with self._catalog.guard_store():
-                yield
+            yield
         except OSError as error:
             self._log.count_error(error)
             raise translated(

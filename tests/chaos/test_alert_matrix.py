@@ -75,7 +75,7 @@ def test_the_report_has_a_row_for_each_alert_and_fault(tmp_path: Path) -> None:
 def test_the_report_says_what_was_not_heard_and_what_was_not_silent() -> None:
     plants = {defect.name: defect.plant for defect in SUITE.defects}
     deaf = markdown(matrix(plants["alert_made_deaf"](clean_matrix(1))))
-    assert "| KafkaBrokerDown | kill on kafka-2 | no | **not heard** | **did not fire** | **not resolved** |" in deaf
+    assert "| KafkaBrokerDown | kill on kafka-2 | no | **not heard** | **not seen** | **not resolved** |" in deaf
     assert "**not resolved**" in markdown(matrix(plants["alert_that_stays"](clean_matrix(1))))
     assert "**NoDataIngested fired**" in markdown(matrix(plants["noise_without_fault"](clean_matrix(1))))
     assert "| HighMemoryUsage | never exercised |" in markdown(

@@ -49,7 +49,7 @@ def test_a_server_that_accepts_and_says_nothing_does_not_answer(greeting: bytes)
         assert not answers(server_at(port, greeting), 0.05)
 
 
-def test_a_server_that_hangs_up_has_answered() -> None:
+def test_a_proxy_that_hangs_up_because_its_server_is_gone_has_not_answered() -> None:
     with listening() as (server, port):
 
         def hang_up() -> None:
@@ -59,7 +59,7 @@ def test_a_server_that_hangs_up_has_answered() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        assert answers(server_at(port, POSTGRESQL_GREETING), 5)
+        assert not answers(server_at(port, POSTGRESQL_GREETING), 5)
         thread.join()
 
 

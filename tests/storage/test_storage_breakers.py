@@ -10,7 +10,7 @@ import pytest
 from k2.assembly.tables import create_tables, open_catalog
 from k2.errors import CircuitOpenError, StaleWriterError, UnavailableError, UsageError
 from k2.observability.metrics import Metrics
-from k2.records.definition import TRADE
+from k2.records.definition import QUOTE, TRADE
 from k2.resilience.breakers import CircuitBreakers, Dependency
 from k2.resilience.circuit_breaker import BreakerState
 from k2.settings import BreakerSettings, Settings, StorageSettings
@@ -89,6 +89,17 @@ def test_a_warehouse_that_is_away_opens_the_object_store_s_breaker_alone(
     guarded.clock.advance(OPEN_SECONDS)
     guarded.catalog.load(TRADE.table)
     assert guarded.states() == (CLOSED, CLOSED)
+
+
+def test_what_is_kept_says_nothing_of_the_object_store(warehouse: Warehouse, guarded: Guarded) -> None:
+    guarded.catalog.load(QUOTE.table)
+    with away(warehouse):
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="cannot be loaded"):
+                guarded.catalog.load(TRADE.table)
+            # Between two failures in a row, and while the breaker is open.
+            assert guarded.catalog.load(QUOTE.table).name() == tuple(QUOTE.table.split("."))
+        assert guarded.states() == (CLOSED, OPEN)
 
 
 def test_writing_passes_the_object_store_s_breaker(warehouse: Warehouse, guarded: Guarded) -> None:
