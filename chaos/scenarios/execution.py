@@ -52,7 +52,8 @@ class Execution:
                 for planned in [one for one in self._active if self._is_over(one)]:
                     self._heal(planned)
                 for planned in [one for one in self._pending if self._is_due(one)]:
-                    self._inject(planned)
+                    if not self._is_spoiled(planned):
+                        self._inject(planned)
                 if not self._active and time.monotonic_ns() - self._last_ns > STANDSTILL_SECONDS * 1e9:
                     return
                 time.sleep(LOOK_SECONDS)
@@ -64,6 +65,11 @@ class Execution:
         entry = planned.entry
         reached = entry.counter != "batches" and self._workload.counts().of(entry.counter) >= entry.at
         return planned.fault.is_due(reached)
+
+    def _is_spoiled(self, planned: _Planned) -> bool:
+        """Whether its target still has a fault of the same kind: the first to be healed would undo them both."""
+        entry = planned.entry
+        return any((one.entry.fault, one.entry.target) == (entry.fault, entry.target) for one in self._active)
 
     def _is_over(self, planned: _Planned) -> bool:
         seconds = (time.monotonic_ns() - planned.injected_monotonic_ns) / 1e9

@@ -161,7 +161,7 @@ def _observe(history: HistoryWriter, workload: Workload, readings: ProbeLog, sto
     view = view_table(storage, TRADE.table)
     history.observe("fed", workload.fed.table(), "trades")
     history.observe("stored", view.rows.select(list(STORED_COLUMNS)), "trades")
-    history.observe("snapshots", view.snapshots, "trades")
+    history.observe("snapshots", workload.snapshots(), "trades")
     history.observe("acknowledgements", workload.acknowledgements())
     history.observe("readings", readings.table())
     history.observe("calls", workload.callers.table())

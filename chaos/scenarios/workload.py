@@ -18,7 +18,7 @@ from chaos.faults.fault import Counts
 from chaos.scenarios.callers import QUERY, REGISTER, Callers, querying, registering
 from chaos.scenarios.table import WorkloadSpec
 from conformance.drivers.bulk import FedColumns
-from conformance.drivers.table_view import next_offsets
+from conformance.drivers.table_view import SnapshotFollower
 from conformance.stacks.base import CutPlan, PowerMissingError, SignalPlan, Stack
 from conformance.stacks.containers.addresses import REDIS_USER
 from conformance.stacks.containers.stack import ContainerStack
@@ -61,7 +61,7 @@ class Workload:
     def __init__(
         self, stack: Stack, spec: WorkloadSpec, seed: int, storage: StorageSettings, plan: SignalPlan | CutPlan | None
     ) -> None:
-        self._stack, self._spec, self._seed, self._storage = stack, spec, seed, storage
+        self._stack, self._spec, self._seed = stack, spec, seed
         self.fed = FedColumns()
         self.callers = Callers()
         self.restarts = 0
@@ -72,6 +72,7 @@ class Workload:
         self._latency_ns = array("q")
         self._sent_ns: dict[int, int] = {}
         self._committed = 0
+        self._followed = SnapshotFollower(storage, TRADE.table)
         self._base = Counts()
         self._environment = {**PATIENT, **(_redis(stack) if spec.uses_redis else {})}
         self._children = [stack.start_consumer("trades", plan, self._environment)]
@@ -148,6 +149,12 @@ class Workload:
         self.stop_feeding()
         self._threads[1].join()
 
+    def snapshots(self) -> pa.Table:
+        """Stage `snapshots`: all there were from the start until now, those too that the table no longer has."""
+        self._threads[1].join()
+        self._followed.look()
+        return self._followed.snapshots()
+
     def acknowledgements(self) -> pa.Table:
         """Stage `acknowledgements`: by tenths of a second wall_ns of its start, records, latency_seconds (mean)."""
         at, latency = np.array(self._acknowledged_ns, np.int64), np.array(self._latency_ns, np.int64)
@@ -199,7 +206,7 @@ class Workload:
         while True:
             # A catalog that is away is asked again.
             with contextlib.suppress(Exception):
-                self._committed = sum(next_offsets(self._storage, TRADE.table).values())
+                self._committed = self._followed.look()
             if self._stopping.wait(_LOOK_SECONDS) and not self._threads[0].is_alive():
                 return
 

@@ -1,6 +1,6 @@
 """Reads a table as any Iceberg client would, with PyIceberg, and says which snapshot brought each row."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from conformance.stacks.base import PowerMissingError
@@ -41,7 +42,33 @@ class TableView:
 def view_table(storage: StorageSettings, name: str) -> TableView:
     """Read all of a table."""
     table = open_table(storage, name)
-    return TableView(_rows(table), _snapshots(table))
+    return TableView(_rows(table), _as_table(map(_snapshot_row, table.metadata.snapshots)))
+
+
+class SnapshotFollower:
+    """Collects the snapshots of a table, which forgets old ones; each look finds those that came since the last."""
+
+    def __init__(self, storage: StorageSettings, name: str) -> None:
+        self._storage, self._name = storage, name
+        self._location: str | None = None
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._taken_in = 0
+
+    def look(self) -> int:
+        """How many messages the table has taken in by now; cheap where nothing was committed since."""
+        location = metadata_location(self._storage, self._name)
+        if location != self._location:
+            metadata = _metadata_at(self._storage, location)
+            for snapshot in metadata.snapshots:
+                if snapshot.snapshot_id not in self._rows:
+                    self._rows[snapshot.snapshot_id] = _snapshot_row(snapshot)
+            self._taken_in = sum(_offsets(metadata).values())
+            self._location = location
+        return self._taken_in
+
+    def snapshots(self) -> pa.Table:
+        """All that were seen, as in TableView, in the order of their commits."""
+        return _as_table(sorted(self._rows.values(), key=lambda row: int(row["sequence_number"])))
 
 
 def open_table(storage: StorageSettings, name: str) -> Table:
@@ -89,8 +116,15 @@ def _catalog(storage: StorageSettings) -> SqlCatalog:
 @lru_cache(maxsize=64)
 def _offsets_at(storage: StorageSettings, location: str) -> Mapping[tuple[str, int], int]:
     """What a metadata file, which never changes, says."""
-    file_io = load_file_io(catalog_properties(storage), location)
-    snapshot = FromInputFile.table_metadata(file_io.new_input(location)).current_snapshot()
+    return _offsets(_metadata_at(storage, location))
+
+
+def _metadata_at(storage: StorageSettings, location: str) -> TableMetadata:
+    return FromInputFile.table_metadata(load_file_io(catalog_properties(storage), location).new_input(location))
+
+
+def _offsets(metadata: TableMetadata) -> dict[tuple[str, int], int]:
+    snapshot = metadata.current_snapshot()
     if snapshot is None or snapshot.summary is None:
         return {}
     entries = _progress(snapshot.summary.additional_properties)
@@ -128,18 +162,18 @@ def _plain(rows: pa.Table) -> pa.Table:
     return pa.table(dict(zip(rows.column_names, columns, strict=True)))
 
 
-def _snapshots(table: Table) -> pa.Table:
-    rows = [
-        {
-            "snapshot_id": snapshot.snapshot_id,
-            "parent_id": snapshot.parent_snapshot_id,
-            "sequence_number": snapshot.sequence_number,
-            "committed_wall_ns": snapshot.timestamp_ms * 1_000_000,
-            "progress": _progress(snapshot.summary.additional_properties if snapshot.summary else {}),
-            "added_records": _added_records(snapshot),
-        }
-        for snapshot in table.metadata.snapshots
-    ]
+def _snapshot_row(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "snapshot_id": snapshot.snapshot_id,
+        "parent_id": snapshot.parent_snapshot_id,
+        "sequence_number": snapshot.sequence_number,
+        "committed_wall_ns": snapshot.timestamp_ms * 1_000_000,
+        "progress": _progress(snapshot.summary.additional_properties if snapshot.summary else {}),
+        "added_records": _added_records(snapshot),
+    }
+
+
+def _as_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     progress = pa.list_(pa.struct([("topic", pa.string()), ("partition", pa.int32()), ("next_offset", pa.int64())]))
     schema = pa.schema(
         [
@@ -151,7 +185,7 @@ def _snapshots(table: Table) -> pa.Table:
             ("added_records", pa.int64()),
         ]
     )
-    return pa.Table.from_pylist(rows, schema=schema)
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def _added_records(snapshot: Snapshot) -> int:

@@ -54,8 +54,8 @@ class Noted(TimedFault):
         self.log.append((what, self._workload.done, time.monotonic()))
 
 
-def entry(at: int, seconds: float = 0.0, counter: str = "acknowledged") -> FaultEntry:
-    return FaultEntry("s", "down", "kafka-1", counter, at, seconds, {})
+def entry(at: int, seconds: float = 0.0, counter: str = "acknowledged", target: str = "kafka-1") -> FaultEntry:
+    return FaultEntry("s", "down", target, counter, at, seconds, {})
 
 
 def execute(
@@ -96,7 +96,7 @@ def test_a_count_of_what_the_table_took_in_is_another(tmp_path: Path) -> None:
 def test_faults_that_overlap_come_and_go_each_by_itself(tmp_path: Path) -> None:
     workload = Counting()
     long, short = Noted(workload), Noted(workload)
-    history = execute(tmp_path, workload, (entry(10, 0.4), long), (entry(30, 0.0), short))
+    history = execute(tmp_path, workload, (entry(10, 0.4), long), (entry(30, 0.0, target="kafka-2"), short))
     assert long.log[0][2] < short.log[0][2] < short.log[1][2] < long.log[1][2]
     assert len(history.of_action("fault")) == 2
 
@@ -129,3 +129,12 @@ def test_a_fault_whose_count_never_comes_is_given_up(tmp_path: Path, monkeypatch
     history = execute(tmp_path, workload, (entry(10), fault))
     assert fault.log == []
     assert history.of_action("fault") == ()
+
+
+def test_a_fault_waits_for_the_one_of_its_kind_on_its_target(tmp_path: Path) -> None:
+    workload = Counting()
+    first, second = Noted(workload), Noted(workload)
+    execute(tmp_path, workload, (entry(10, 0.1), first), (entry(10, 0.1), second))
+    (_, healed), (injected, _) = first.log, second.log
+    assert (healed[0], injected[0]) == ("heal", "inject")
+    assert injected[2] >= healed[2]
