@@ -16,6 +16,7 @@ from dataclasses import dataclass
 LINGER_SECONDS = 1.0
 MOST_LINGERING_BYTES = 1024 * 1024
 _LOOK_SECONDS = 0.25
+_KERNEL_LATER_SECONDS = 3.0
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -141,6 +142,10 @@ class BoundedTransport:
 
 
 def _bound_kernel(connection: socket.socket | None, timeout_seconds: float) -> None:
-    """Have the kernel give up what it has taken for a client that does not take it, also after we have closed."""
+    """Have the kernel give up what it has taken for a client that does not take it, also after we have closed.
+
+    Later than we do: the kernel ends the connection without a word, and the client would not hear of it.
+    """
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_seconds * 1_000))
+        limit_ms = round((timeout_seconds + _KERNEL_LATER_SECONDS) * 1_000)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
