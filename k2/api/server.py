@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import resource
 import signal
 import socket
@@ -67,6 +68,8 @@ def serve(
         server = _Server(_configuration(app, settings, metrics), draining or Draining(), settings.drain_notice_seconds)
         url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
         threading.Thread(target=_announce, args=(server, url, on_listening), daemon=True).start()
+        # All there is by now stays to the end. Walking it for cycles again stops every thread for a fifth of a second.
+        gc.freeze()
         server.run(sockets=[listener])
         if not server.started:
             raise UnavailableError("the HTTP server did not start; its log has the reason")
