@@ -141,17 +141,16 @@ class IcebergCatalog:
             UnavailableError: the catalog or the metadata file cannot be read.
             RefusedError: one of them may not be read, or is damaged.
         """
+        location = self.metadata_location(table)
         # What is kept says nothing of the store: its breaker would take it for an answer, and never open for a consumer
         # whose every file is refused.
-        kept = self._catalog.kept(table, self.metadata_location(table))
+        kept = self._catalog.kept(table, location)
         if kept is not None:
             return kept
         try:
-            with self.guard_catalog(), self.guard_store():
-                return self._catalog.load_table(table)
-        except NoSuchTableError as error:
-            raise UsageError(f"there is no table {table} in the catalog: run `k2 init`") from error
-        except (SQLAlchemyError, OSError, ValueError, ValidationError) as error:
+            with self.guard_store():
+                return self._catalog.read(table, location)
+        except (OSError, ValueError, ValidationError) as error:
             raise translated(error, f"table {table} cannot be loaded") from error
 
     def metadata_location(self, table: str) -> str:

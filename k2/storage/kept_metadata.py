@@ -51,26 +51,32 @@ class KeptMetadataCatalog(SqlCatalog):
         """Access to the files of a place, opened once."""
         return self._load_file_io(location=location)
 
-    def kept(self, table: str, location: str) -> Table | None:
+    def kept(self, identifier: str | Identifier, location: str) -> Table | None:
         """The table as it was read from this metadata file, or written to it; None where neither was done."""
-        identifier = self.identifier_to_tuple(table)
-        kept = self._metadata.get(identifier)
+        name = self.identifier_to_tuple(identifier)
+        kept = self._metadata.get(name)
         if kept is None or kept[0] != location:
             return None
-        return Table(identifier, kept[1], location, self.file_io(location), self)
+        return Table(name, kept[1], location, self.file_io(location), self)
+
+    def read(self, identifier: str | Identifier, location: str) -> Table:
+        """The table as this metadata file says; it is kept.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is no metadata.
+        """
+        name, file_io = self.identifier_to_tuple(identifier), self.file_io(location)
+        metadata = FromInputFile.table_metadata(file_io.new_input(location))
+        self._metadata[name] = (location, metadata)
+        return Table(name, metadata, location, file_io, self)
 
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
         location = orm_table.metadata_location
         if not location:
             return super()._convert_orm_to_iceberg(orm_table)
         identifier = (*self.identifier_to_tuple(orm_table.table_namespace), orm_table.table_name)
-        kept = self.kept(".".join(identifier), location)
-        if kept is not None:
-            return kept
-        file_io = self.file_io(location)
-        metadata = FromInputFile.table_metadata(file_io.new_input(location))
-        self._metadata[identifier] = (location, metadata)
-        return Table(identifier, metadata, location, file_io, self)
+        return self.kept(identifier, location) or self.read(identifier, location)
 
     def _load_file_io(self, properties: Mapping[str, Any] | None = None, location: str | None = None) -> FileIO:
         # A connection to an object store is opened once for each bucket, not once for each look at a table.
